@@ -1,0 +1,1 @@
+"""Thin named wrappers over `cryptography`. Knows primitives and labels, and no protocol."""

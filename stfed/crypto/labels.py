@@ -1,0 +1,47 @@
+"""Every domain-separation label of the project, in one table, so that no two uses of a key can collide by accident.
+
+A label names what is derived or authenticated, not how. It is the first field of what is hashed, derived or signed, and it is
+length-prefixed there, so no label can be a prefix of another one's input. Changing what a label covers means a new label.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Label(bytes, Enum):
+    """One entry a use. The suffix is the version of what it covers."""
+
+    # secagg: keys
+    PAIRWISE_KEY = b"stfed/secagg/pairwise-key/1"
+    RATCHET_NEXT = b"stfed/secagg/ratchet-next/1"
+    RATCHET_ROUND = b"stfed/secagg/ratchet-round/1"
+    PAIRWISE_SEED = b"stfed/secagg/pairwise-seed/1"
+    SHARE_KEY = b"stfed/secagg/share-key/1"
+    SELF_SEED = b"stfed/secagg/self-seed/1"
+    BOX_KEY = b"stfed/secagg/box-key/1"
+    SELF_MASK = b"stfed/secagg/self-mask/1"
+    PAIRWISE_MASK = b"stfed/secagg/pairwise-mask/1"
+    # secagg: hashes
+    JOIN = b"stfed/secagg/join/1"
+    DIRECTORY = b"stfed/secagg/directory/1"
+    COHORT = b"stfed/secagg/cohort/1"
+    GRAPH = b"stfed/secagg/graph/1"
+    TRANSCRIPT = b"stfed/secagg/transcript/1"
+    MODEL = b"stfed/secagg/model/1"
+    COMMIT_SELF_SEED = b"stfed/secagg/commit-self-seed/1"
+    COMMIT_BOX_KEY = b"stfed/secagg/commit-box-key/1"
+    COMMIT_PAIRWISE_SEED = b"stfed/secagg/commit-pairwise-seed/1"
+    COMMIT_SHARE = b"stfed/secagg/commit-share/1"
+    COMMITMENTS = b"stfed/secagg/commitments/1"
+    # secagg: associated data and signatures
+    SHARE_AD = b"stfed/secagg/share-ad/1"
+    BOX_AD = b"stfed/secagg/box-ad/1"
+    SIGN_MESSAGE = b"stfed/secagg/sign-message/1"
+    SIGN_SURVIVORS = b"stfed/secagg/sign-survivors/1"
+    # party's store
+    STORE_RECORD = b"stfed/party/store-record/1"
+    # sealed files
+    SEALED_FILE_KEY = b"stfed/sealed/file-key/1"
+    SEALED_PAYLOAD = b"stfed/sealed/payload/1"
+    SEALED_POLICY = b"stfed/sealed/policy/1"

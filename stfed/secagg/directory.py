@@ -1,0 +1,108 @@
+"""The directory: the signed JOINs of one epoch, the same on every party, and the digests that bind a round to it.
+
+An index is a position in the directory, which is sorted by identity. Everything later names parties by index and is bound, through the
+cohort digest inside the transcript, to the exact JOIN messages behind the indices: a coordinator that shows two parties different
+directories gets noise from both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from stfed.crypto import agreement, identity
+from stfed.crypto.kdf import digest
+from stfed.crypto.labels import Label
+from stfed.errors import PeerError
+from stfed.secagg.messages import Header, Join, encode_parties
+from stfed.secagg.params import Mode
+from stfed.secagg.refusals import DirectoryError, DuplicateKeyError, UnknownPartyError, WeakKeyError
+
+
+def check_join(join: Join, header: Header, mode: Mode) -> None:
+    """Refuses one JOIN that cannot stand in the directory of this epoch.
+
+    Raises:
+        WeakKeyError: its public key has low order.
+        DirectoryError: it belongs to another run, epoch or suite, or its signature does not fit the mode.
+    """
+    name = identity.fingerprint(join.identity)
+    if join.header != header:
+        raise DirectoryError(f"the JOIN of party {name} belongs to another run, epoch or suite", party=name)
+    if agreement.is_low_order(join.public_key):
+        raise WeakKeyError(f"the public key of party {name} has low order", party=name)
+    if mode is Mode.MALICIOUS:
+        try:
+            identity.verify(join.identity, join.signature, Label.SIGN_MESSAGE, join.unsigned())
+        except PeerError:
+            raise DirectoryError(f"the JOIN of party {name} is not signed by its identity", party=name) from None
+    elif join.signature:
+        # One encoding per JOIN and mode: an ignored signature would be a field that two parties could see differently.
+        raise DirectoryError(f"the JOIN of party {name} is signed, but the run is semi-honest", party=name)
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The JOINs of one epoch.
+
+    Attributes:
+        header: the header that all of them carry.
+        mode: semi-honest (unsigned) or malicious (each signed by its identity).
+        encoded: the JOIN messages as they were sent, sorted by identity; a party's index is its position here.
+    """
+
+    header: Header
+    mode: Mode
+    encoded: tuple[bytes, ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, header: Header, mode: Mode, encoded: Sequence[bytes]) -> Directory:
+        """Decodes and checks a directory. (The constructor takes one that was checked before, out of a party's own store.)
+
+        Raises:
+            DecodeError: an entry is no JOIN.
+            DirectoryError, DuplicateKeyError, WeakKeyError: as their names say.
+        """
+        joins = [Join.decode(data) for data in encoded]
+        if not joins:
+            raise DirectoryError("the directory is empty")
+        if any(right.identity <= left.identity for left, right in pairwise(joins)):
+            raise DirectoryError("the directory is not sorted by identity, or names an identity twice")
+        if len({join.public_key for join in joins}) != len(joins):
+            raise DuplicateKeyError("two parties of the directory have the same public key")
+        for join in joins:
+            check_join(join, header, mode)
+        return cls(header, mode, tuple(bytes(data) for data in encoded))
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def join(self, index: int) -> Join:
+        """The JOIN of a party."""
+        return Join.decode(self.encoded[index])
+
+    def name(self, index: int) -> str:
+        """The short readable name of a party: its identity's fingerprint."""
+        return identity.fingerprint(self.join(index).identity)
+
+    def index_of(self, join: bytes) -> int:
+        """Where this very JOIN stands.
+
+        Raises:
+            DirectoryError: it does not stand in the directory.
+        """
+        try:
+            return self.encoded.index(join)
+        except ValueError:
+            raise DirectoryError("this party's own JOIN is not in the directory") from None
+
+    def check_known(self, parties: tuple[int, ...], what: str) -> None:
+        """Refuses a set with an index outside the directory."""
+        if parties and parties[-1] >= len(self):
+            raise UnknownPartyError(f"{what} names party {parties[-1]}, the directory has {len(self)}")
+
+    def cohort_digest(self, cohort: tuple[int, ...]) -> bytes:
+        """32 bytes that stand for exactly these parties with exactly these JOINs."""
+        members = b"".join(digest(Label.JOIN, self.encoded[index]) for index in cohort)
+        return digest(Label.COHORT, self.header.encode(), encode_parties(cohort), members)

@@ -1,0 +1,117 @@
+"""Every key, seed and commitment of the protocol, each in one line: what it is derived from and what it is bound to.
+
+Names are the papers' (Bonawitz et al., CCS 2017; Bell et al., CCS 2020): K_ij pairwise key, s_ij pairwise seed of a round, b_i
+self-mask seed, z_i box key, T transcript. Derivation is HKDF-SHA256 (RFC 5869) with a label of its own for every purpose.
+
+Forward secrecy: K(r) is ratcheted forward before round r sends anything, so who seizes a party after a round finds neither that
+round's seeds nor any earlier ones.
+"""
+
+from __future__ import annotations
+
+from stfed.crypto import agreement
+from stfed.crypto.kdf import derive, digest
+from stfed.crypto.labels import Label
+from stfed.secagg.messages import SHORT_HASH_BYTES, DealtShares, Header, Join, ShareOf
+from stfed.wire import Writer
+
+
+def _u32(value: int) -> bytes:
+    return value.to_bytes(4, "big")
+
+
+def pairwise_key(private_key: bytes, own: Join, other: Join) -> bytes:
+    """K_ij of an epoch: X25519, then HKDF over run, suite and both parties' (identity, public key), sorted.
+
+    The identities are in, so a party that shows somebody else's public key as its own shares no key with anybody (unknown key share).
+    """
+    ends = sorted((join.identity + join.public_key for join in (own, other)))
+    secret = agreement.shared_secret(private_key, other.public_key)
+    return derive(secret, Label.PAIRWISE_KEY, own.header.encode(), *ends, salt=own.header.run.to_bytes(8, "big"))
+
+
+def next_key(key: bytes) -> bytes:
+    """K(r + 1) from K(r); there is no way back."""
+    return derive(key, Label.RATCHET_NEXT)
+
+
+def round_key(key: bytes) -> bytes:
+    """R(r) from K(r): what round r derives its seeds and share keys from."""
+    return derive(key, Label.RATCHET_ROUND)
+
+
+def pairwise_seed(round_key: bytes, header: Header, cohort_digest: bytes) -> bytes:
+    """s_ij: the same on both ends."""
+    return derive(round_key, Label.PAIRWISE_SEED, header.encode(), cohort_digest)
+
+
+def share_key(round_key: bytes, header: Header, src: int, dst: int) -> bytes:
+    """The AES-256-GCM key for the shares that `src` deals to `dst`: one per direction and round."""
+    return derive(round_key, Label.SHARE_KEY, header.encode(), _u32(src), _u32(dst))
+
+
+def box_key(secret: bytes, header: Header, owner: int) -> bytes:
+    """The AES-256-GCM key of a party's box, from its secret z. It encrypts one message, so its nonce is fixed."""
+    return derive(secret, Label.BOX_KEY, header.encode(), _u32(owner))
+
+
+def self_mask_key(self_seed: bytes, transcript: bytes) -> bytes:
+    """The keystream key of PRG(b_i) in the round of this transcript."""
+    return derive(self_seed, Label.SELF_MASK, transcript)
+
+
+def pairwise_mask_key(seed: bytes, transcript: bytes) -> bytes:
+    """The keystream key of PRG(s_ij) in the round of this transcript."""
+    return derive(seed, Label.PAIRWISE_MASK, transcript)
+
+
+def commit_self_seed(secret: bytes, header: Header, owner: int) -> bytes:
+    """32-byte commitment to b; hiding because b is uniform over 65521^16 (255.99 bits)."""
+    return digest(Label.COMMIT_SELF_SEED, header.encode(), _u32(owner), secret)
+
+
+def commit_box_key(secret: bytes, header: Header, owner: int) -> bytes:
+    """32-byte commitment to z, likewise."""
+    return digest(Label.COMMIT_BOX_KEY, header.encode(), _u32(owner), secret)
+
+
+def commit_pairwise_seed(seed: bytes, header: Header, one: int, other: int) -> bytes:
+    """16-byte commitment to s_ij. Both ends publish it, so it must not depend on the direction."""
+    return digest(Label.COMMIT_PAIRWISE_SEED, header.encode(), _u32(min(one, other)), _u32(max(one, other)), seed)[:SHORT_HASH_BYTES]
+
+
+def share_hash(share: bytes, of: ShareOf, header: Header, dealer: int, holder: int) -> bytes:
+    """16-byte hash of one share, published by its dealer."""
+    return digest(Label.COMMIT_SHARE, header.encode(), bytes((of,)), _u32(dealer), _u32(holder), share)[:SHORT_HASH_BYTES]
+
+
+def commitments_digest(
+    header: Header, owner: int, commit_b: bytes, commit_z: bytes, box: bytes, public: list[tuple[bytes, bytes, bytes]]
+) -> bytes:
+    """32 bytes over all that a dealer publishes in PREPARE except the share ciphertexts, which are bound to it by their associated data.
+
+    Args:
+        header: the round's header.
+        owner: the dealer.
+        commit_b: its commitment to b.
+        commit_z: its commitment to z.
+        box: its box.
+        public: per neighbour, in order: hash of the share of b, hash of the share of z, commitment to the pairwise seed.
+    """
+    return digest(Label.COMMITMENTS, header.encode(), _u32(owner), commit_b, commit_z, box, *(part for item in public for part in item))
+
+
+def published(dealt: tuple[DealtShares, ...]) -> list[tuple[bytes, bytes, bytes]]:
+    """The public part of what a dealer sent for each neighbour, as `commitments_digest` takes it."""
+    return [(item.self_seed_hash, item.box_key_hash, item.seed_commitment) for item in dealt]
+
+
+def share_associated_data(header: Header, src: int, dst: int, point: int, t: int, k: int, commitments: bytes) -> bytes:
+    """What a share ciphertext is bound to: its round, its two ends, its evaluation point and the dealer's commitments."""
+    writer = Writer().opaque(Label.SHARE_AD.value).opaque(header.encode())
+    return writer.u32(src).u32(dst).u32(point).u32(t).u32(k).fixed(commitments, 32).getvalue()
+
+
+def box_associated_data(header: Header, owner: int) -> bytes:
+    """What a box is bound to."""
+    return Writer().opaque(Label.BOX_AD.value).opaque(header.encode()).u32(owner).getvalue()

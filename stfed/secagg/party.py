@@ -1,0 +1,222 @@
+"""A party as one object: takes a message, moves the state in the store, and only then hands out the reply.
+
+Every step is one transaction: read the record, check the message, compute the next state and the reply, write both, commit. A refusal
+rolls back and leaves nothing. A resend of the very same request gets the very same bytes back (they are kept until the next PREPARE),
+any other second request for a step is refused. TRAIN is two transactions with the training between them: the first one spends the
+round's only use, so a crash in between loses the round for this party and nothing else; its reply is too large to keep, so a resend is
+refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+
+from stfed.crypto.identity import Identity
+from stfed.crypto.random import Entropy, system_entropy
+from stfed.errors import DecodeError
+from stfed.secagg import client
+from stfed.secagg.client import ClientState, Joined, MaskKeys, Prepared, Ready, Trained, Training
+from stfed.secagg.messages import Header, JoinRequest, Kind, PrepareRequest, TrainRequest, UnmaskRequest, peek
+from stfed.secagg.policy import Policy
+from stfed.secagg.refusals import ContentReuseError, EpochError, RoundOrderError, StateLostError, WrongRoundError, WrongStepError
+from stfed.secagg.store import PartyStore, Transaction
+from stfed.secagg.transcript import RoundFacts
+from stfed.wire import Reader, Writer
+
+_MAX_RECORD_BYTES = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """A state and the replies that a resend gets: (kind of request, hash of the request, reply)."""
+
+    state: ClientState
+    replies: tuple[tuple[Kind, bytes, bytes], ...] = field(default=(), repr=False)
+
+    def encode(self) -> bytes:
+        writer = Writer().opaque(self.state.freeze())
+        return writer.vector(self.replies, lambda w, item: w.u8(item[0]).fixed(item[1], 32).opaque(item[2])).getvalue()
+
+    @classmethod
+    def decode(cls, data: bytes) -> _Record:
+        reader = Reader(data, "party record")
+        state = client.thaw(reader.opaque("state", max_bytes=_MAX_RECORD_BYTES))
+        replies = reader.vector(
+            "replies",
+            lambda r: (Kind(r.u8("kind")), r.fixed(32, "request"), r.opaque("reply", max_bytes=_MAX_RECORD_BYTES)),
+            max_items=8,
+        )
+        reader.end()
+        return cls(state, tuple(replies))
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What TRAIN hands to the training: the right to send one masked vector in this round.
+
+    Attributes:
+        facts: the round.
+        masks: the keys of the masks.
+    """
+
+    facts: RoundFacts
+    masks: MaskKeys
+
+
+class Party:
+    """One party of one or many runs.
+
+    Args:
+        store: where its state lives.
+        policy: what it decides alone.
+        identity: its long-term identity, required in malicious mode.
+        entropy: where its randomness comes from.
+    """
+
+    def __init__(
+        self, store: PartyStore, policy: Policy | None = None, *, identity: Identity | None = None, entropy: Entropy = system_entropy
+    ) -> None:
+        self.policy = policy or Policy()
+        self._store, self._identity, self._entropy = store, identity, entropy
+
+    def answer(self, request: bytes) -> bytes:
+        """Answers JOIN, PREPARE or UNMASK.
+
+        Raises:
+            DecodeError: no message of this protocol.
+            RefusedError: the message breaks a rule; nothing has changed.
+        """
+        kind, header = peek(request)
+        with self._store.transaction(header.run) as transaction:
+            if kind is Kind.JOIN_REQUEST:
+                return self._join(transaction, request)
+            record = self._record(transaction, header)
+            if (cached := _cached(record, kind, request)) is not None:
+                return cached
+            match kind:
+                case Kind.PREPARE_REQUEST:
+                    return self._prepare(transaction, record, request)
+                case Kind.UNMASK_REQUEST:
+                    return self._unmask(transaction, record, request)
+                case _:
+                    raise WrongStepError(f"{kind.name} is not a light step")
+
+    def start_training(self, request: bytes, content: bytes) -> Ticket:
+        """Accepts TRAIN: spends the round's one use, durably, before the train function runs.
+
+        Args:
+            request: the coordinator's message.
+            content: 32-byte hash of exactly what the train function will receive.
+
+        Raises:
+            RefusedError: the message breaks a rule, or the same content was trained on before in this phase.
+        """
+        message = TrainRequest.decode(request)
+        with self._store.transaction(message.header.run) as transaction:
+            record = self._record(transaction, message.header)
+            state = record.state
+            if not isinstance(state, Prepared):
+                raise _wrong_step("TRAIN", state)
+            training, masks = state.train(message, content, self.policy)
+            if not transaction.add_content(state.facts.phase, content):
+                raise ContentReuseError(
+                    "this party has trained on the same model and config before in this run: two such sums over different cohorts "
+                    "differ by one party's update",
+                    hint="change the model or the config, for example by a round number",
+                )
+            self._write(transaction, replace(record, state=training))
+            return Ticket(state.facts, masks)
+
+    def finish_training(self, ticket: Ticket, schema: bytes, payload_bytes: int) -> bytes:
+        """The vector is masked: the reply that goes beside it, once the store says that it may leave.
+
+        Raises:
+            WrongStepError: the coordinator has moved on to another round in the meantime; the vector must not leave.
+        """
+        header = ticket.facts.header
+        with self._store.transaction(header.run) as transaction:
+            record = self._record(transaction, header)
+            state = record.state
+            if not isinstance(state, Training) or state.facts.header != header:
+                raise _wrong_step("the end of training", state)
+            trained, reply = state.finish(schema, payload_bytes)
+            self._write(transaction, replace(record, state=trained))
+            return reply.encode()
+
+    def _join(self, transaction: Transaction, request: bytes) -> bytes:
+        message = JoinRequest.decode(request)
+        header = message.header
+        epoch, round_ = transaction.position()
+        if header.epoch == epoch:
+            record = self._record(transaction, header)
+            if (cached := _cached(record, Kind.JOIN_REQUEST, request)) is not None:
+                return cached
+        if header.epoch <= epoch:
+            raise EpochError(
+                f"this party has joined epoch {epoch} of this run already, epoch {header.epoch} is not new",
+                hint="the coordinator has to start a new epoch",
+            )
+        if header.round < round_:
+            raise RoundOrderError(f"the new epoch starts after round {header.round}, this party has used round {round_}")
+        state, reply = client.join(message, self.policy, self._identity, self._entropy)
+        encoded = reply.encode()
+        self._write(transaction, _Record(state, ((Kind.JOIN_REQUEST, _hash(request), encoded),)))
+        return encoded
+
+    def _prepare(self, transaction: Transaction, record: _Record, request: bytes) -> bytes:
+        message = PrepareRequest.decode(request)
+        state = record.state
+        if isinstance(state, Prepared | Training | Trained):
+            # A coordinator that moves on gives the round up, for good: its secrets are erased with this commit.
+            state = state.ready()
+        if not isinstance(state, Joined | Ready):
+            raise _wrong_step("PREPARE", state)
+        prepared, reply = state.prepare(message, self.policy, self._entropy)
+        encoded = reply.encode()
+        self._write(transaction, _Record(prepared, ((Kind.PREPARE_REQUEST, _hash(request), encoded),)))
+        return encoded
+
+    def _unmask(self, transaction: Transaction, record: _Record, request: bytes) -> bytes:
+        message = UnmaskRequest.decode(request)
+        state = record.state
+        if not isinstance(state, Trained):
+            raise _wrong_step("UNMASK", state)
+        ready, reply = state.unmask(message, self.policy)
+        encoded = reply.encode()
+        self._write(transaction, _Record(ready, (*record.replies, (Kind.UNMASK_REQUEST, _hash(request), encoded))))
+        return encoded
+
+    def _record(self, transaction: Transaction, header: Header) -> _Record:
+        data = transaction.read()
+        if data is None:
+            raise StateLostError("this party has not joined this run", hint="the coordinator has to start a new epoch")
+        try:
+            record = _Record.decode(data)
+        except (DecodeError, ValueError) as error:
+            raise StateLostError(
+                "this party's record of this run cannot be read", hint="the coordinator has to start a new epoch"
+            ) from error
+        if record.state.header.epoch != header.epoch:
+            raise WrongRoundError(f"the message is of epoch {header.epoch}, this party is in epoch {record.state.header.epoch}")
+        return record
+
+    def _write(self, transaction: Transaction, record: _Record) -> None:
+        epoch, round_ = transaction.position()
+        header = record.state.header
+        transaction.write(max(epoch, header.epoch), max(round_, header.round), record.encode())
+
+
+def _hash(request: bytes) -> bytes:
+    return hashlib.sha256(request).digest()
+
+
+def _cached(record: _Record, kind: Kind, request: bytes) -> bytes | None:
+    wanted = _hash(request)
+    return next((reply for known, digest, reply in record.replies if known is kind and digest == wanted), None)
+
+
+def _wrong_step(message: str, state: ClientState) -> WrongStepError:
+    return WrongStepError(
+        f"{message} does not belong to the state this party is in, {type(state).__name__}; each step happens once per round"
+    )

@@ -1,0 +1,117 @@
+"""What a party decides alone, never on the coordinator's word.
+
+A `Policy` is the party's own floor. A coordinator that asks for less is refused before anything is computed, with the number that was
+asked and the number that is allowed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stfed.encoding import EncodingPlan
+from stfed.errors import LocalError
+from stfed.secagg.params import Mode, accepts, corrupt_parties
+from stfed.secagg.refusals import CohortTooSmallError, ParametersError, PlanError
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A party's minimum.
+
+    Attributes:
+        mode: the security mode this party takes part in.
+        gamma: share of parties, at most, that may be corrupt (colluding with the coordinator).
+        delta: share of the cohort that may vanish at any step; needed for the connectivity of a sparse graph.
+        min_cohort: fewest parties in a cohort.
+        min_survivors: fewest parties in U1 and in U2.
+        honest_survivors: fewest honest parties in a sum; a sum over fewer than corrupt + this many parties is refused.
+        min_threshold: smallest t.
+        ring_bits: smallest and largest b.
+        max_clip: largest clip of one coordinate, in units of the model.
+        max_parameters: largest vector, in ring words.
+        max_skipped_rounds: how far a round number may jump (each skipped one costs a hash per pairwise key).
+        eager_parties: directories up to this size have all pairwise keys agreed on at once, and the private key forgotten.
+        sigma: bits of statistical security.
+        roster: number of parties from which the coordinator can choose (malicious mode); None counts the cohort.
+    """
+
+    mode: Mode = Mode.SEMI_HONEST
+    gamma: float = 0.1
+    delta: float = 0.1
+    min_cohort: int = 3
+    min_survivors: int = 2
+    honest_survivors: int = 2
+    min_threshold: int = 2
+    ring_bits: tuple[int, int] = (8, 64)
+    max_clip: float = 1e6
+    max_parameters: int = 1 << 34
+    max_skipped_rounds: int = 1024
+    eager_parties: int = 512
+    sigma: int = 40
+    roster: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.min_cohort < 2:
+            raise LocalError(f"min_cohort is {self.min_cohort}; a cohort of one is never a sum", hint="use 2 or more")
+        if self.min_survivors < 2:
+            raise LocalError(f"min_survivors is {self.min_survivors}; a sum over one party is that party's update", hint="use 2 or more")
+        if self.honest_survivors < 2:
+            raise LocalError(
+                f"honest_survivors is {self.honest_survivors}; one honest party has nobody to hide among", hint="use 2 or more"
+            )
+        if self.min_threshold < 1:
+            raise LocalError(f"min_threshold is {self.min_threshold}, it must be at least 1")
+
+    def floor(self, n: int) -> int:
+        """The fewest members that U1 and U2 may have in a cohort of n."""
+        return max(self.min_survivors, corrupt_parties(n, self.gamma, self.roster) + self.honest_survivors)
+
+    def check_cohort(self, n: int) -> None:
+        """Refuses a cohort below the minimum.
+
+        Raises:
+            CohortTooSmallError: n is below `min_cohort` or below what the corrupt share leaves room for.
+        """
+        least = max(self.min_cohort, self.floor(n))
+        if n < least:
+            raise CohortTooSmallError(
+                f"the cohort has {n} parties, this party takes part in {least} or more",
+                hint="sample more parties per round, or lower min_cohort in the party's policy",
+            )
+
+    def check_alive(self, alive: int, n: int, what: str) -> None:
+        """Refuses a U1 or U2 below the floor."""
+        least = self.floor(n)
+        if alive < least:
+            raise CohortTooSmallError(f"{what} has {alive} of {n} parties, this party takes part with {least} or more")
+
+    def check_parameters(self, n: int, k: int, t: int) -> None:
+        """Refuses (k, t) that do not reach this party's security level.
+
+        Raises:
+            ParametersError: with the condition that fails.
+        """
+        if t < self.min_threshold:
+            raise ParametersError(f"t = {t} shares reconstruct a secret, this party asks for {self.min_threshold} or more")
+        # On a complete graph drops decide whether the round ends, not what it reveals, and that is the coordinator's worry.
+        delta = self.delta if k < n - 1 else 0.0
+        try:
+            accepts(n, k, t, self.gamma, delta, self.mode, self.roster, self.sigma)
+        except LocalError as error:
+            raise ParametersError(error.message, hint=error.hint) from None
+
+    def check_plan(self, plan: EncodingPlan, n: int) -> None:
+        """Refuses an encoding outside this party's bounds.
+
+        Raises:
+            PlanError: ring, clip or size are outside the bounds, or the ring is sized for fewer than n parties and could wrap.
+        """
+        low, high = self.ring_bits
+        if not low <= plan.ring_bits <= high:
+            raise PlanError(f"the ring has {plan.ring_bits} bits, this party allows {low} to {high}")
+        if plan.clip > self.max_clip:
+            raise PlanError(f"the clip is {plan.clip:g}, this party allows up to {self.max_clip:g}")
+        if plan.vector_length > self.max_parameters:
+            raise PlanError(f"the vector has {plan.vector_length} words, this party allows up to {self.max_parameters}")
+        if plan.parties < n:
+            raise PlanError(f"the encoding is sized for {plan.parties} parties, the cohort has {n}: the sum could wrap")

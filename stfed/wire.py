@@ -1,0 +1,192 @@
+"""The one codec: fixed big-endian integers, length-prefixed opaque bytes, counted vectors, and nothing left over.
+
+The presentation language is that of TLS (RFC 8446, section 3): every value has exactly one encoding, so equal messages are equal bytes
+and a hash of the bytes is a hash of the message. `Reader` refuses truncated input, trailing input and anything over its stated cap
+*before* it allocates; every refusal is a `DecodeError` that names the field.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from typing import Self, TypeVar
+
+from stfed.errors import DecodeError, LocalError
+
+T = TypeVar("T")
+
+
+class Writer:
+    """Appends fields and returns them as bytes. Every method returns the writer, so that fields can be chained."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def _uint(self, value: int, size_bytes: int) -> Self:
+        if not 0 <= value < 1 << (8 * size_bytes):
+            raise LocalError(f"{value} does not fit an unsigned integer of {size_bytes} bytes")
+        self._parts.append(value.to_bytes(size_bytes, "big"))
+        return self
+
+    def u8(self, value: int) -> Self:
+        return self._uint(value, 1)
+
+    def u16(self, value: int) -> Self:
+        return self._uint(value, 2)
+
+    def u32(self, value: int) -> Self:
+        return self._uint(value, 4)
+
+    def u64(self, value: int) -> Self:
+        return self._uint(value, 8)
+
+    def f64(self, value: float) -> Self:
+        """A finite IEEE 754 double, big-endian. Negative zero is written as zero: one value, one encoding."""
+        if not math.isfinite(value):
+            raise LocalError(f"{value} is not a finite number")
+        self._parts.append(struct.pack(">d", value + 0.0))
+        return self
+
+    def fixed(self, data: bytes, size_bytes: int) -> Self:
+        """Exactly `size_bytes` bytes, without a length."""
+        if len(data) != size_bytes:
+            raise LocalError(f"expected {size_bytes} bytes, got {len(data)}")
+        self._parts.append(bytes(data))
+        return self
+
+    def opaque(self, data: bytes) -> Self:
+        """A u32 length, then the bytes."""
+        self.u32(len(data))
+        self._parts.append(bytes(data))
+        return self
+
+    def text(self, value: str) -> Self:
+        """UTF-8, as `opaque`."""
+        return self.opaque(value.encode("utf-8"))
+
+    def vector(self, items: Iterable[T], write: Callable[[Self, T], object]) -> Self:
+        """A u32 count, then each item as `write` encodes it."""
+        items = list(items)
+        self.u32(len(items))
+        for item in items:
+            write(self, item)
+        return self
+
+    def u32s(self, values: Sequence[int]) -> Self:
+        """A u32 count, then that many u32: what `vector(values, Writer.u32)` writes, in one step."""
+        self.u32(len(values))
+        try:
+            self._parts.append(struct.pack(f">{len(values)}I", *values))
+        except struct.error:
+            raise LocalError("a value does not fit an unsigned integer of 4 bytes") from None
+        return self
+
+    def fixed_vector(self, items: Sequence[bytes], size_bytes: int) -> Self:
+        """A u32 count, then each item in exactly `size_bytes` bytes."""
+        if any(len(item) != size_bytes for item in items):
+            raise LocalError(f"an item of the vector has not {size_bytes} bytes")
+        self.u32(len(items))
+        self._parts.extend(items)
+        return self
+
+    def getvalue(self) -> bytes:
+        return b"".join(self._parts)
+
+
+class Reader:
+    """Takes fields off the front of a byte string; `end()` proves that nothing is left.
+
+    Args:
+        data: the encoded message.
+        what: the message's name, for errors.
+    """
+
+    def __init__(self, data: bytes, what: str = "message") -> None:
+        self._data = memoryview(data)
+        self._at = 0
+        self._what = what
+
+    @property
+    def remaining(self) -> int:
+        return len(self._data) - self._at
+
+    def fail(self, field: str, why: str) -> DecodeError:
+        """A `DecodeError` for this field, for the caller to raise."""
+        return DecodeError(f"{self._what}: field {field!r} at byte {self._at}: {why}")
+
+    def _take(self, size_bytes: int, field: str) -> bytes:
+        if size_bytes > self.remaining:
+            raise self.fail(field, f"needs {size_bytes} bytes, {self.remaining} are left")
+        start, self._at = self._at, self._at + size_bytes
+        return bytes(self._data[start : self._at])
+
+    def u8(self, field: str) -> int:
+        return int.from_bytes(self._take(1, field), "big")
+
+    def u16(self, field: str) -> int:
+        return int.from_bytes(self._take(2, field), "big")
+
+    def u32(self, field: str) -> int:
+        return int.from_bytes(self._take(4, field), "big")
+
+    def u64(self, field: str) -> int:
+        return int.from_bytes(self._take(8, field), "big")
+
+    def f64(self, field: str) -> float:
+        raw = self._take(8, field)
+        value: float = struct.unpack(">d", raw)[0]
+        if not math.isfinite(value) or struct.pack(">d", value + 0.0) != raw:
+            raise self.fail(field, "is not a finite number in its one encoding")
+        return value
+
+    def fixed(self, size_bytes: int, field: str) -> bytes:
+        return self._take(size_bytes, field)
+
+    def opaque(self, field: str, *, max_bytes: int) -> bytes:
+        size_bytes = self.u32(field)
+        if size_bytes > max_bytes:
+            raise self.fail(field, f"is {size_bytes} bytes long, at most {max_bytes} are allowed")
+        return self._take(size_bytes, field)
+
+    def text(self, field: str, *, max_bytes: int) -> str:
+        raw = self.opaque(field, max_bytes=max_bytes)
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            raise self.fail(field, "is not UTF-8") from None
+
+    def vector(self, field: str, read: Callable[[Reader], T], *, max_items: int, item_min_bytes: int = 1) -> list[T]:
+        """Reads a counted vector; a count that the rest of the input cannot hold is refused before anything is allocated.
+
+        Args:
+            field: the field's name, for errors.
+            read: reads one item off this reader.
+            max_items: the largest count allowed.
+            item_min_bytes: the least number of bytes one item takes.
+        """
+        return [read(self) for _ in range(self._count(field, max_items, item_min_bytes))]
+
+    def u32s(self, field: str, *, max_items: int) -> tuple[int, ...]:
+        """The inverse of `Writer.u32s`."""
+        count = self._count(field, max_items, 4)
+        return struct.unpack(f">{count}I", self._take(4 * count, field))
+
+    def fixed_vector(self, field: str, size_bytes: int, *, max_items: int) -> list[bytes]:
+        """The inverse of `Writer.fixed_vector`."""
+        count = self._count(field, max_items, size_bytes)
+        data = self._take(count * size_bytes, field)
+        return [data[at : at + size_bytes] for at in range(0, len(data), size_bytes)]
+
+    def _count(self, field: str, max_items: int, item_min_bytes: int) -> int:
+        count = self.u32(field)
+        if count > max_items:
+            raise self.fail(field, f"has {count} items, at most {max_items} are allowed")
+        if count * item_min_bytes > self.remaining:
+            raise self.fail(field, f"announces {count} items, only {self.remaining} bytes are left")
+        return count
+
+    def end(self) -> None:
+        """Refuses left-over bytes."""
+        if self.remaining:
+            raise DecodeError(f"{self._what}: {self.remaining} bytes are left over after the last field")
