@@ -1,0 +1,50 @@
+# make run and make test do all their set-up: a virtual environment in .venv with the exact versions of constraints.txt.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run run-digits test check lint types bench vectors clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(STAMP)  ## ten hospitals train together in secure rounds, on real data
+	$(BIN)/python -m examples.hospitals configs/quickstart.toml
+
+run-digits: $(STAMP)  ## twenty parties train a CNN on real digit images
+	$(BIN)/python -m examples.hospitals configs/digits.toml
+
+test: lint types  ## everything that CI checks: lint, types, import contract, all tests, the wheel
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: lint types  ## the quick checks only
+
+lint: $(STAMP)  ## ruff and the import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+
+types: $(STAMP)  ## mypy --strict
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## one round beside Flower's own SecAgg+, in one process; takes some minutes
+	$(BIN)/python -m benchmarks.compare
+
+vectors: $(STAMP)  ## write the checked-in test vectors anew
+	$(BIN)/python -m tests.vectors.generate
+
+clean:  ## remove what make made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# torch first and by its exact version: a range, or torch as somebody's dependency, would fetch the newest build with its CUDA libraries.
+$(STAMP): pyproject.toml constraints.txt
+	@echo "setting up $(VENV) (once)"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --upgrade -c constraints.txt pip
+	@$(PIP) install -c constraints.txt "$$(grep '^torch==' constraints.txt)"
+	@$(PIP) install -c constraints.txt --editable '.[all,dev]'
+	@touch $(STAMP)

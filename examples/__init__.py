@@ -1,0 +1,1 @@
+"""Complete Flower apps on real data."""

@@ -1,0 +1,61 @@
+"""hospitals: a Flower / PyTorch app."""
+
+from __future__ import annotations
+
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from examples.hospitals import task
+from examples.hospitals.data import Split, partitions
+from stfed.flower import secagg_mod
+
+# Flower ClientApp
+app = ClientApp(mods=[secagg_mod])
+
+
+@app.train()
+def train(msg: Message, context: Context) -> Message:
+    """Train the model on this hospital's data."""
+    config = context.run_config
+    samples = _open(msg, context, "train").train
+    model = task.make_model(str(config["dataset"]), int(config["seed"]))
+    model.load_state_dict(msg.content["arrays"].to_torch_state_dict())
+
+    train_loss = task.train(
+        model,
+        samples,
+        epochs=int(config["local-epochs"]),
+        lr=float(msg.content["config"]["lr"]),
+        batch_size=int(config["batch-size"]),
+        seed=int(config["seed"]),
+        server_round=msg.content["config"]["server-round"],
+        party=int(context.node_config["partition-id"]),
+    )
+
+    metrics = {"train_loss": train_loss, "num-examples": len(samples.y)}
+    content = RecordDict({"arrays": ArrayRecord(model.state_dict()), "metrics": MetricRecord(metrics)})
+    return Message(content=content, reply_to=msg)
+
+
+@app.evaluate()
+def evaluate(msg: Message, context: Context) -> Message:
+    """Evaluate the model on the samples that this hospital keeps aside."""
+    config = context.run_config
+    samples = _open(msg, context, "evaluate").test
+    model = task.make_model(str(config["dataset"]), int(config["seed"]))
+    model.load_state_dict(msg.content["arrays"].to_torch_state_dict())
+
+    eval_loss, eval_acc = task.evaluate(model, samples)
+
+    metrics = {"eval_loss": eval_loss, "eval_acc": eval_acc, "num-examples": len(samples.y)}
+    return Message(content=RecordDict({"metrics": MetricRecord(metrics)}), reply_to=msg)
+
+
+def _open(msg: Message, context: Context, step: str) -> Split:
+    """This hospital's data; raises if the demo's script has it offline in this step of this round."""
+    config, party = context.run_config, int(context.node_config["partition-id"])
+    num_parties, seed = int(context.node_config["num-partitions"]), int(config["seed"])
+    server_round = msg.content["config"]["server-round"]
+    if config["drop-step"] == step and party in task.dropped(seed, server_round, num_parties, int(config["drop-per-round"])):
+        raise RuntimeError(f"hospital {party} is offline (scripted)")
+    return partitions(str(config["dataset"]), num_parties, float(config["dirichlet-alpha"]), seed)[party]

@@ -1,0 +1,1 @@
+"""clinics: A Flower / PyTorch app."""

@@ -1,0 +1,207 @@
+"""`stfed run`: a Flower app on Flower's simulation runtime, with progress that a person can follow."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import tomllib
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stfed.errors import LocalError, StfedError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from stfed.cli import Commands
+
+_POLL_S = 0.2
+
+
+def register(commands: Commands) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "run",
+        help="run a Flower app with a run file, on the simulation runtime",
+        description="Runs the Flower app in the current folder (or --app) on Flower's own simulation runtime and shows what happens. "
+        "Everything the run leaves is in its own folder: the event log, Flower's log, a key, and every round's model, sealed for that key.",
+        epilog="example: stfed run configs/quickstart.toml",
+    )
+    parser.add_argument("config", type=Path, help="run file (TOML), for example configs/quickstart.toml")
+    parser.add_argument("--app", type=Path, default=Path(), help="folder of the Flower app (default: this one)")
+    parser.add_argument("--out", type=Path, help="folder for the results (default: runs/NAME-TIME)")
+    parser.add_argument("--json", action="store_true", help="print the events as JSON lines instead")
+    parser.set_defaults(handler=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    console = Console(width=None if Console().is_terminal else 160, soft_wrap=True)
+    out = run_app(arguments.config, app=arguments.app, out=arguments.out, console=console, as_json=arguments.json)
+    if not arguments.json:
+        print_files(console, out)
+    return 0
+
+
+def run_app(config: Path, *, app: Path, out: Path | None, console: Console, as_json: bool = False) -> Path:
+    """Runs an app and shows its events.
+
+    Args:
+        config: the run file; its `num-parties` is the number of simulated parties.
+        app: folder of the app. It must know the run-config keys `run-dir` and `recipient`.
+        out: folder for the results, which must not exist; one under runs/ by default.
+        console: where the progress goes.
+        as_json: print the events as they are instead.
+
+    Returns:
+        The folder: events.jsonl, models/, key and key.pub, flower.log, superlink.log.
+
+    Raises:
+        StfedError: the run did not get to its end; the message has the reason.
+    """
+    from stfed.flower.runtime import SimulationRuntime, tail
+    from stfed.sealed import generate_keypair, write_keypair
+
+    try:
+        values = tomllib.loads(config.read_text())
+    except OSError as error:
+        raise LocalError(f"the run file {config} cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise LocalError(f"the run file {config} is not TOML: {error}") from error
+    parties = values.get("num-parties")
+    if not isinstance(parties, int) or parties < 1:
+        raise LocalError(f"the run file {config} does not say how many parties there are", hint="num-parties = 10")
+    folder = out or Path("runs") / f"{config.stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise LocalError(f"{folder} is there already; a run never writes over another one", hint="choose another --out") from None
+    folder = folder.resolve()
+    write_keypair(folder / "key", generate_keypair()[0])
+    show = _Json(console) if as_json else Progress(console)
+    show.note(f"{config.name}: {parties} parties on Flower's simulation runtime; starting it takes some seconds")
+    with SimulationRuntime(folder) as runtime:
+        overrides = {"run-dir": str(folder), "recipient": str(folder / "key.pub")}
+        runtime.start_run(app, {**values, **overrides}, parties)
+        last: Mapping[str, Any] = {}
+        for last in _events(folder / "events.jsonl", runtime.finished):
+            show.event(last)
+        if last.get("event") != "end" or last.get("failure"):
+            reason = last.get("failure") or f"Flower ended early:\n{tail(runtime.run_log)}"
+            raise StfedError(f"the run did not get to its end: {reason}", hint=f"the logs are in {folder}")
+    return folder
+
+
+def _events(path: Path, finished: Any) -> Iterator[Mapping[str, Any]]:
+    """The events as they are written, until the run has ended and the last one is read."""
+    offset = 0
+    while True:
+        done = finished()
+        if path.exists():
+            with path.open("rb") as file:
+                file.seek(offset)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    offset += len(line)
+                    event = json.loads(line)
+                    yield event
+                    if event["event"] == "end":
+                        return
+        if done:
+            return
+        time.sleep(_POLL_S)
+
+
+class Progress:
+    """Prints one line per secure sum."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._rounds = 0
+
+    def note(self, text: str) -> None:
+        """A line of explanation."""
+        self._console.print(text, style="dim", highlight=False)
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Shows one event of the log."""
+        show = getattr(self, f"_{event['event']}", None)
+        if show is not None:
+            show(event)
+
+    def _start(self, event: Mapping[str, Any]) -> None:
+        self._rounds = event["num_rounds"]
+        settings = event["settings"]
+        self._console.print(
+            f"[bold]{event['strategy']}[/] over secure sums: {settings['mode']}, {settings['ring_bits']}-bit ring, clip {settings['clip']:g}, "
+            f"up to {settings['gamma']:.0%} of the parties corrupt, {settings['delta']:.0%} dropping",
+            highlight=False,
+        )
+
+    def _epoch(self, event: Mapping[str, Any]) -> None:
+        self._console.print(f"epoch {event['epoch']}: {event['joined']} of {event['asked']} parties joined", highlight=False)
+
+    def _round(self, event: Mapping[str, Any]) -> None:
+        train = event["phase"] == "train"
+        name = f"round {event['server_round']:>3}/{self._rounds}" if train else " " * len(f"round   1/{self._rounds}")
+        if event["failure"]:
+            self._console.print(f"{name}  {event['phase']:<8} [red]failed[/]: {event['failure']}", highlight=False)
+            return
+        asked, summed = len(event["asked"]), len(event["summed"])
+        metrics = "  ".join(f"{key} {value:.4f}" for key, value in event["metrics"].items() if isinstance(value, float | int))
+        seconds = "  ".join(f"{step} {value:.2f} s" for step, value in event["seconds"].items() if step != "sum")
+        up, down = sum(event["bytes_up"].values()), sum(event["bytes_down"].values())
+        dropped = f"{asked - summed} dropped"
+        self._console.print(
+            f"{name}  {event['phase']:<8}  asked {asked:>3}  summed {summed:>3}  "
+            + (f"[yellow]{dropped}[/]" if asked > summed else dropped)
+            + f"  {metrics}  [dim]up {_size(up)}  down {_size(down)}  {seconds}[/]",
+            highlight=False,
+        )
+
+    def _evaluation(self, event: Mapping[str, Any]) -> None:
+        name = " " * len(f"round   1/{self._rounds}")
+        metrics = "  ".join(f"{key} {value:.4f}" for key, value in event["metrics"].items())
+        self._console.print(f"{name}  [bold]global    {metrics}[/]", highlight=False)
+
+    def _end(self, event: Mapping[str, Any]) -> None:
+        if not event["failure"]:
+            self._console.print(f"done in {event['seconds']:.1f} s", highlight=False)
+
+
+class _Json(Progress):
+    """Prints the events as they are."""
+
+    def note(self, text: str) -> None:
+        """Nothing: standard output is for events."""
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        print(json.dumps(event), flush=True)
+
+
+def print_files(console: Console, folder: Path) -> None:
+    """Says what is where, and how to open a model."""
+    models = sorted((folder / "models").glob("*.safetensors"))
+    place = _relative(folder)
+    console.print(f"\nThe files are in [bold]{place}[/]:", highlight=False)
+    console.print("  events.jsonl            what happened, one JSON object a line", highlight=False)
+    console.print("  key, key.pub            a key pair made for this run; guard `key`", highlight=False)
+    if models:
+        console.print(f"  models/                 {len(models)} sealed models, one a round; only `key` opens them", highlight=False)
+        console.print(f"  stfed inspect {place}/models/{models[-1].name}", style="dim", highlight=False)
+        console.print(
+            f"  stfed open {place}/models/{models[-1].name} --identity {place}/key --out model.safetensors", style="dim", highlight=False
+        )
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"

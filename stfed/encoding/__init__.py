@@ -1,0 +1,31 @@
+"""Tensors to ring vectors and back: what the secure sum adds up, and nothing about how it is kept secret.
+
+`EncodingPlan` is what everybody agrees on, `encode_update` runs on a party, `decode_sum` on the coordinator, `pack` and `unpack` are the
+vector's form on the wire.
+"""
+
+from stfed.encoding.arrays import Array
+from stfed.encoding.metrics import MetricSchema, MetricValue
+from stfed.encoding.pack import pack, packed_bytes, unpack
+from stfed.encoding.pipeline import DecodedSum, EncodedUpdate, decode_sum, encode_update
+from stfed.encoding.plan import EncodingPlan
+from stfed.encoding.quantize import FillRandom
+from stfed.encoding.tensors import TensorSpec
+from stfed.encoding.wide import WideFormat
+
+__all__ = [
+    "Array",
+    "DecodedSum",
+    "EncodedUpdate",
+    "EncodingPlan",
+    "FillRandom",
+    "MetricSchema",
+    "MetricValue",
+    "TensorSpec",
+    "WideFormat",
+    "decode_sum",
+    "encode_update",
+    "pack",
+    "packed_bytes",
+    "unpack",
+]

@@ -1,0 +1,149 @@
+"""`SecureGrid`: a Flower Grid whose `send_and_receive` is one secure round.
+
+A strategy hands over ordinary train or evaluate messages and gets back ordinary replies: one per party summed, all with the same
+weighted mean, the same mean metrics and total/count as their weight. So a strategy that averages computes what it would have computed
+from the real replies, and nobody, the strategy included, sees one party's update. Who is asked, how many must answer and how long TRAIN
+waits is the strategy's choice, as always in Flower.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.supercore.run import Run
+from flwr.serverapp import Grid
+from numpy.typing import NDArray
+
+from stfed.encoding import DecodedSum
+from stfed.errors import LocalError, PeerError, QuorumError
+from stfed.flower.courier import Courier
+from stfed.flower.events import EventLog, RoundReport
+from stfed.flower.journal import Journal
+from stfed.flower.roll import Roll
+from stfed.flower.round import Request, SecureRound
+from stfed.flower.settings import Settings
+from stfed.secagg.messages import Phase
+
+log = logging.getLogger("stfed")
+
+
+class SharedArray(Array):
+    """An Array that is decoded already. Every synthetic reply holds the same one, and a strategy reads it once per reply."""
+
+    @classmethod
+    def of(cls, values: NDArray[Any]) -> SharedArray:
+        """The array of these values, which are made read-only."""
+        array = cls(values)
+        values.flags.writeable = False
+        array.__dict__["_values"] = values
+        return array
+
+    def numpy(self) -> NDArray[Any]:
+        """The values, not to be written to."""
+        values: NDArray[Any] = self.__dict__["_values"]
+        return values
+
+
+class SecureGrid(Grid):
+    """Wraps a Grid so that no reply of a single party ever comes back.
+
+    Args:
+        grid: Flower's.
+        settings: the coordinator's.
+        weight_key: the metric that weights a party: the strategy's `weighted_by_key`.
+        journal: durable round numbers; in memory if None.
+        events: where rounds are reported to.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        settings: Settings | None = None,
+        *,
+        weight_key: str = "num-examples",
+        journal: Journal | None = None,
+        events: EventLog | None = None,
+    ) -> None:
+        self._grid, self._weight_key = grid, weight_key
+        self.settings, self._journal, self._events = settings or Settings(), journal or Journal(), events or EventLog()
+        self._courier = Courier(grid)
+        self._roll = Roll(grid, self._courier, self._journal, self.settings, self._events)
+        self.reports: list[RoundReport] = []
+
+    def set_run(self, run: Run) -> None:
+        """See Flower."""
+        self._grid.set_run(run)
+
+    @property
+    def run(self) -> Run:
+        """See Flower."""
+        return self._grid.run
+
+    def get_node_ids(self) -> Iterable[int]:
+        """See Flower."""
+        return self._grid.get_node_ids()
+
+    def create_message(self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None) -> Message:
+        """See Flower; it recommends `Message(...)` instead."""
+        return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Refused: replies that are pulled one by one would be replies of single parties."""
+        raise LocalError(
+            "push_messages and pull_messages return single replies, which a secure round never has", hint="use send_and_receive"
+        )
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Refused, as `push_messages`."""
+        raise LocalError(
+            "push_messages and pull_messages return single replies, which a secure round never has", hint="use send_and_receive"
+        )
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """One secure round.
+
+        Args:
+            messages: train or evaluate messages with the same content, one per node.
+            timeout: seconds that TRAIN waits for replies; the light steps have their own, `Settings.light_timeout_s`.
+
+        Returns:
+            One reply per party summed, all with the mean, then the error replies of parties that sent one.
+
+        Raises:
+            QuorumError: too few parties are left (with `on_failure="skip"`: no replies but the errors).
+            PeerError: a party's secret is not the one it committed to; the round is lost (likewise).
+            LocalError: messages or settings that cannot make a secure round.
+        """
+        messages = list(messages)
+        if not messages:
+            return []
+        request = Request.of(messages)
+        round_ = SecureRound(request, self._roll, self._courier, self._journal, self.settings, self.run.run_id, self._weight_key)
+        replies: list[Message] = []
+        try:
+            result = round_.execute(timeout)
+            replies = _synthetic_replies(request, result, round_.report.summed, self._weight_key)
+        except (QuorumError, PeerError) as error:
+            round_.report.failure = str(error)
+            if self.settings.on_failure == "raise":
+                raise
+            log.error("round %d failed, the model stays as it is: %s", round_.report.round, error)
+        finally:
+            self.reports.append(round_.report)
+            self._events.emit("round", **round_.report.as_dict())
+        errors = [Message(error, reply_to=request.messages[node]) for node, error in round_.errors.items()]
+        return [*replies, *errors]
+
+
+def _synthetic_replies(request: Request, result: DecodedSum, nodes: tuple[int, ...], weight_key: str) -> list[Message]:
+    """One reply per party summed: the mean, and total/count as its weight."""
+    metrics = MetricRecord({**result.metrics, weight_key: result.total_weight / len(nodes)})
+    content: dict[str, ArrayRecord | MetricRecord] = {"metrics": metrics}
+    if request.phase is Phase.TRAIN:
+        key = next(iter(request.content.array_records))
+        content[key] = ArrayRecord({name: SharedArray.of(np.asarray(values)) for name, values in result.arrays.items()})
+    return [Message(RecordDict(dict(content)), reply_to=request.messages[node]) for node in nodes]

@@ -1,0 +1,159 @@
+"""Flower's records and the protocol's bytes: where a message of ours sits in a `RecordDict`, and the hash of what a train function gets.
+
+A request or reply is one `bytes` value in a `ConfigRecord` of its own. In TRAIN it stands beside the strategy's records, which stay as
+they are; the masked vector of the reply is an `Array` of raw bytes, so that Flower moves it in chunks like any model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+
+from stfed.crypto.labels import Label
+from stfed.errors import DecodeError, LocalError
+from stfed.secagg.messages import Kind, Phase, peek
+from stfed.wire import Writer
+
+LIGHT_MESSAGE = "train"
+"""JOIN, PREPARE and UNMASK travel as train messages: every ClientApp with a train function has them pass its mods."""
+RECORD = "stfed"
+VECTOR_RECORD = "stfed.masked"
+_MESSAGE = "message"
+_VECTOR = "vector"
+_RAW = "stfed.packed"
+
+_STEPS = {
+    Kind.JOIN_REQUEST: "join",
+    Kind.JOIN: "join",
+    Kind.PREPARE_REQUEST: "prepare",
+    Kind.PREPARE: "prepare",
+    Kind.TRAIN_REQUEST: "train",
+    Kind.MASKED: "train",
+    Kind.CONFIRM_REQUEST: "confirm",
+    Kind.CONFIRM: "confirm",
+    Kind.UNMASK_REQUEST: "unmask",
+    Kind.UNMASK: "unmask",
+}
+
+_PHASES = {"train": Phase.TRAIN, "evaluate": Phase.EVALUATE}
+
+
+def phase_of(message_type: str) -> Phase:
+    """The phase of a Flower message type ("train", "evaluate", or one of these with an action behind a dot)."""
+    try:
+        return _PHASES[message_type.partition(".")[0]]
+    except KeyError:
+        raise LocalError(
+            f"secure aggregation sums the replies to train and evaluate messages, not to {message_type!r}",
+            hint="send other messages through the plain grid, to a ClientApp without the secure mod",
+        ) from None
+
+
+def light(message: bytes) -> RecordDict:
+    """The content of a message that carries nothing but ours."""
+    return RecordDict({RECORD: ConfigRecord({_MESSAGE: message})})
+
+
+def attach(content: RecordDict, message: bytes) -> RecordDict:
+    """A copy of the strategy's content with our message beside it. The records themselves are shared, not copied."""
+    if RECORD in content:
+        raise LocalError(f"the strategy's messages have a record {RECORD!r} of their own", hint="give that record another name")
+    return RecordDict({**content, RECORD: ConfigRecord({_MESSAGE: message})})
+
+
+def detach(content: RecordDict) -> tuple[bytes | None, RecordDict]:
+    """Our message, if there is one, and the content without it."""
+    rest = RecordDict({key: record for key, record in content.items() if key != RECORD})
+    record = content.get(RECORD)
+    if record is None:
+        return None, rest
+    message = record.get(_MESSAGE) if isinstance(record, ConfigRecord) else None
+    if not isinstance(message, bytes):
+        raise DecodeError(f"the record {RECORD!r} has no message in it")
+    return message, rest
+
+
+def message_of(content: RecordDict) -> bytes:
+    """Our message in a reply to a light step.
+
+    Raises:
+        DecodeError: the reply is not one of ours, for example because the party runs without the mod.
+    """
+    message, _ = detach(content)
+    if message is None:
+        raise DecodeError("the reply has no secure message: does the ClientApp have the mod? ClientApp(mods=[secagg_mod])")
+    return message
+
+
+def masked(message: bytes, vector: bytes) -> RecordDict:
+    """The content of a TRAIN reply: our message and the packed vector."""
+    array = Array(dtype="uint8", shape=(len(vector),), stype=_RAW, data=vector)
+    return RecordDict({RECORD: ConfigRecord({_MESSAGE: message}), VECTOR_RECORD: ArrayRecord({_VECTOR: array})})
+
+
+def unmasked(content: RecordDict) -> tuple[bytes, bytes]:
+    """Our message and the packed vector of a TRAIN reply.
+
+    Raises:
+        DecodeError: the reply is not one of ours, for example because the party runs without the mod.
+    """
+    message, _ = detach(content)
+    record = content.get(VECTOR_RECORD)
+    array = record.get(_VECTOR) if isinstance(record, ArrayRecord) else None
+    if message is None or array is None or array.stype != _RAW:
+        raise DecodeError("the reply has no masked vector: does the ClientApp have the secure mod on this function?")
+    return message, array.data
+
+
+def describe(message: Message) -> tuple[str, int] | None:
+    """Protocol step and round number of a Flower message; None for one that is not ours."""
+    if not message.has_content():
+        return None
+    data, _ = detach(message.content)
+    if data is None:
+        return None
+    kind, header = peek(data)
+    return _STEPS[kind], header.round
+
+
+def content_digest(message_type: str, content: RecordDict) -> bytes:
+    """32 bytes over everything that a train or evaluate function receives; both sides compute it, it goes into the transcript.
+
+    Records and entries are hashed in the order of their names, each with its kind, so the result does not depend on how a transport
+    orders or chunks them. Arrays count with their serialised bytes, dtype and shape.
+    """
+    state = hashlib.sha256(Writer().opaque(Label.MODEL.value).text(message_type).u32(len(content)).getvalue())
+    for key in sorted(content):
+        record = content[key]
+        state.update(Writer().text(key).text(type(record).__name__).u32(len(record)).getvalue())
+        for name in sorted(record):
+            state.update(Writer().text(name).getvalue())
+            if isinstance(record, ArrayRecord):
+                array = record[name]
+                writer = Writer().text(array.dtype).vector(array.shape, Writer.u64).text(array.stype).u64(len(array.data))
+                state.update(writer.getvalue())
+                state.update(array.data)
+            else:
+                state.update(_encode_value(record[name]))
+    return state.digest()
+
+
+def _encode_value(value: object) -> bytes:
+    """A config or metric value with its type: 1, 1.0, True and "1" are different."""
+    writer = Writer()
+    match value:
+        case bool():
+            return writer.text("bool").u8(value).getvalue()
+        case int():
+            return writer.text("int").text(str(value)).getvalue()
+        case float():
+            return writer.text("float").text(value.hex()).getvalue()
+        case str():
+            return writer.text("str").text(value).getvalue()
+        case bytes():
+            return writer.text("bytes").opaque(value).getvalue()
+        case list():
+            return writer.text("list").vector(value, lambda w, item: w.opaque(_encode_value(item))).getvalue()
+        case _:
+            raise LocalError(f"a record holds a {type(value).__name__}, which Flower's records do not have")

@@ -1,0 +1,107 @@
+"""The roll: which nodes have joined the current epoch, and when everybody has to join again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from stfed.errors import DecodeError, QuorumError
+from stfed.flower import records
+from stfed.flower.courier import Courier
+from stfed.flower.events import EventLog, RoundReport
+from stfed.flower.journal import Journal
+from stfed.flower.settings import Settings
+from stfed.secagg.messages import Header
+from stfed.secagg.server import Drop, DropReason, Enrolment, Joining
+
+_MAX_BACKOFF = 10
+
+
+class Roll:
+    """Keeps the enrolment of a run.
+
+    A node that is sampled and has not joined, or has lost its state, makes everybody join again: a new epoch. One that does not answer
+    does so after 1, 3, 7, ... rounds only, because it may be gone for good.
+    """
+
+    def __init__(self, grid: Grid, courier: Courier, journal: Journal, settings: Settings, events: EventLog) -> None:
+        self._grid, self._courier, self._journal, self._settings, self._events = grid, courier, journal, settings, events
+        self._enrolment: Enrolment | None = None
+        self._knows_directory: set[int] = set()
+        self._failures: dict[int, int] = {}
+        self._rounds_until_retry: dict[int, int] = {}
+
+    def enrol(self, nodes: Iterable[int], report: RoundReport) -> Enrolment:
+        """The enrolment for a round with these nodes; a new epoch if one of them is new or due for another try.
+
+        Raises:
+            QuorumError: nobody joins.
+        """
+        waiting = [node for node in nodes if not self.present(node)]
+        for node in waiting:
+            self._rounds_until_retry[node] = self._rounds_until_retry.get(node, 0) - 1
+        if self._enrolment is None or any(self._rounds_until_retry[node] < 0 for node in waiting):
+            self._enrolment = self._join({*self._grid.get_node_ids(), *nodes}, report)
+        return self._enrolment
+
+    def present(self, node: int) -> bool:
+        """Whether the node has joined and answered since."""
+        return self._enrolment is not None and node in self._enrolment.nodes and node not in self._failures
+
+    def mark_absent(self, node: int) -> None:
+        """The node did not prepare: it has to join again before it can take part."""
+        self._failures[node] = self._failures.get(node, 0) + 1
+        self._rounds_until_retry[node] = (1 << min(self._failures[node] - 1, _MAX_BACKOFF)) - 1
+
+    def directory_for(self, node: int) -> tuple[bytes, ...]:
+        """The directory, for a node that has not prepared in this epoch yet; nothing afterwards."""
+        assert self._enrolment is not None
+        return () if node in self._knows_directory else self._enrolment.directory.encoded
+
+    def directory_arrived(self, node: int) -> None:
+        """The node has prepared in this epoch."""
+        self._knows_directory.add(node)
+
+    def _join(self, nodes: set[int], report: RoundReport) -> Enrolment:
+        run = self._grid.run.run_id
+        epoch = self._journal.next_epoch(run)
+        joining = Joining(Header(run, epoch, self._journal.position(run)[1]), self._settings.mode)
+        request = joining.request().encode()
+
+        def on_reply(node: int, reply: Message) -> None:
+            if reply.has_error():
+                joining.drops[node] = Drop("join", DropReason.ERROR_REPLY, reply.error.reason or "")
+                return
+            try:
+                joining.add(node, report.received("join", records.message_of(reply.content)))
+            except DecodeError as error:
+                joining.drops[node] = Drop("join", DropReason.MALFORMED, error.message)
+
+        with report.timed("join", self._courier.now):
+            self._courier.exchange(
+                {node: records.light(report.sent("join", request)) for node in sorted(nodes)},
+                records.LIGHT_MESSAGE,
+                f"join-{epoch}",
+                timeout_s=self._settings.light_timeout_s,
+                on_reply=on_reply,
+            )
+        try:
+            enrolment = joining.close()
+        except QuorumError as error:
+            first = next((drop.detail for drop in joining.drops.values()), "nobody answered")
+            raise QuorumError(
+                f"{error.message}: {first}", missing=error.missing, hint="every ClientApp needs the mod: ClientApp(mods=[secagg_mod])"
+            ) from None
+        joined = set(enrolment.nodes)
+        for node in joined:
+            self._failures.pop(node, None)
+            self._rounds_until_retry.pop(node, None)
+        for node in nodes - joined:
+            self.mark_absent(node)
+        self._knows_directory = set()
+        self._events.emit(
+            "epoch", epoch=epoch, asked=len(nodes), joined=len(joined), refused={str(n): d.detail for n, d in joining.drops.items()}
+        )
+        return enrolment

@@ -1,0 +1,248 @@
+"""One secure round behind Flower: from the strategy's messages to the decoded mean."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from flwr.app import Error, Message, RecordDict
+from numpy.typing import NDArray
+
+from stfed.encoding import DecodedSum, EncodingPlan, MetricSchema, decode_sum
+from stfed.errors import DecodeError, LocalError, QuorumError
+from stfed.flower import records
+from stfed.flower.courier import Courier
+from stfed.flower.events import RoundReport
+from stfed.flower.journal import Journal
+from stfed.flower.roll import Roll
+from stfed.flower.settings import Settings
+from stfed.secagg.messages import Header, Phase
+from stfed.secagg.server import Collecting, Drop, DropReason, Enrolment, Preparing, Sum, Unmasking
+from stfed.secagg.transcript import RoundFacts
+
+log = logging.getLogger("stfed")
+
+Step: TypeAlias = Preparing | Collecting | Unmasking
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the strategy asks for: the same content for every node, as the transcript demands."""
+
+    phase: Phase
+    message_type: str
+    content: RecordDict
+    digest: bytes
+    messages: Mapping[int, Message]
+
+    @classmethod
+    def of(cls, messages: Iterable[Message]) -> Request:
+        """Checks the strategy's messages.
+
+        Raises:
+            LocalError: two messages for one node, mixed types, or content that differs between nodes.
+        """
+        by_node: dict[int, Message] = {}
+        first: Message | None = None
+        digest = b""
+        for message in messages:
+            node, message_type = message.metadata.dst_node_id, message.metadata.message_type
+            if node in by_node:
+                raise LocalError(f"the strategy sends two messages to node {node} in one round; a party has one vote in a sum")
+            by_node[node] = message
+            if first is None:
+                first, digest = message, records.content_digest(message_type, message.content)
+            elif message_type != first.metadata.message_type:
+                raise LocalError("the strategy mixes message types in one round; one sum is over one kind of reply")
+            elif not _same_records(message.content, first.content) and records.content_digest(message_type, message.content) != digest:
+                raise LocalError(
+                    f"the strategy sends node {node} another model or config than node {first.metadata.dst_node_id}: everything a train "
+                    "function receives must be the same for all parties, or their masks do not cancel",
+                    hint="move what differs between parties into the nodes' own config",
+                )
+        assert first is not None, "the grid answers an empty request itself"
+        message_type = first.metadata.message_type
+        return cls(records.phase_of(message_type), message_type, first.content, digest, by_node)
+
+    def model(self) -> dict[str, NDArray[Any]]:
+        """The model of a train request; an evaluation sums metrics only."""
+        if self.phase is not Phase.TRAIN:
+            return {}
+        arrays = list(self.content.array_records.values())
+        if len(arrays) != 1:
+            raise LocalError(f"the strategy's train messages must have exactly one ArrayRecord, they have {len(arrays)}")
+        return {name: array.numpy() for name, array in arrays[0].items()}
+
+    def server_round(self) -> int | None:
+        """Flower's round number, which its strategies put into the config."""
+        rounds = [record.get("server-round") for record in self.content.config_records.values()]
+        return next((value for value in rounds if isinstance(value, int)), None)
+
+
+def _same_records(one: RecordDict, other: RecordDict) -> bool:
+    """Whether two contents are made of the very same record objects, as FedAvg's are: nothing to hash again."""
+    return one is other or (one.keys() == other.keys() and all(one[key] is other[key] for key in one))
+
+
+class SecureRound:
+    """JOIN if needed, PREPARE, TRAIN, UNMASK, decode.
+
+    Attributes:
+        report: what happened, filled as it happens.
+        errors: the error replies of parties, by node.
+    """
+
+    def __init__(
+        self, request: Request, roll: Roll, courier: Courier, journal: Journal, settings: Settings, run: int, weight_key: str
+    ) -> None:
+        self._request, self._roll, self._courier, self._journal = request, roll, courier, journal
+        self._settings, self._run, self._weight_key = settings, run, weight_key
+        self._received = request.model()
+        self.report = RoundReport(request.phase.name.lower(), tuple(request.messages), request.server_round())
+        self.errors: dict[int, Error] = {}
+        self._step: Step | None = None
+
+    def execute(self, timeout_s: float | None) -> DecodedSum:
+        """Runs the steps.
+
+        Args:
+            timeout_s: how long TRAIN waits.
+
+        Raises:
+            QuorumError: too few parties are left.
+            PeerError: a party's secret is not the one it committed to.
+        """
+        enrolment = self._roll.enrol(self._request.messages, self.report)
+        # After JOIN: an epoch starts behind the last round number used.
+        self.report.round = self._journal.next_round(self._run)
+        try:
+            preparing = self._step = self._begin(enrolment)
+            collecting = self._step = self._prepare(preparing, enrolment)
+            unmasking = self._step = self._train(collecting, enrolment, timeout_s)
+            total = self._unmask(unmasking, enrolment)
+        finally:
+            if self._step is not None:
+                for index, drop in self._step.drops.items():
+                    self.report.drop(enrolment.nodes[index], drop)
+        decoded = decode_sum(total.plan, total.total, len(total.survivors), self._received, MetricSchema.decode(total.schema))
+        self.report.note_result(decoded, tuple(enrolment.nodes[index] for index in total.survivors))
+        if decoded.clipped:
+            log.warning(
+                "round %d: %d coordinates of %d updates were clipped to %g; raise clip if this goes on",
+                self.report.round,
+                decoded.clipped,
+                len(total.survivors),
+                total.plan.clip,
+            )
+        return decoded
+
+    def _begin(self, enrolment: Enrolment) -> Preparing:
+        settings, index_of, messages = self._settings, enrolment.index_of(), self._request.messages
+        members = [node for node in messages if self._roll.present(node)]
+        absent = messages.keys() - set(members)
+        for node in absent:
+            self.report.drop(node, Drop("join", DropReason.NO_REPLY))
+        n = len(members)
+        floor = settings.floor(max(2, n))
+        if n < floor:
+            raise QuorumError(
+                f"{n} of {len(messages)} parties have joined, {floor} are needed for a sum", missing=[f"node {node}" for node in absent]
+            )
+        parameters = settings.parameters(n)
+        plan = EncodingPlan.for_arrays(
+            self._received,
+            parties=n,
+            ring_bits=settings.ring_bits,
+            clip=settings.clip,
+            max_weight=settings.max_weight,
+            cap_weight=settings.cap_weight,
+            metric_slots=settings.metric_slots,
+            weight_key=self._weight_key,
+        )
+        directory, cohort = enrolment.directory, tuple(sorted(index_of[node] for node in members))
+        header = Header(self._run, directory.header.epoch, self.report.round, directory.header.suite)
+        facts = RoundFacts(
+            header, self._request.phase, settings.mode, parameters.k, parameters.t, plan.encode(), cohort, directory.cohort_digest(cohort)
+        )
+        self.report.note_parameters(parameters, plan, header.epoch)
+        return Preparing(facts, enrolment.names(), floor)
+
+    def _prepare(self, preparing: Preparing, enrolment: Enrolment) -> Collecting:
+        index_of = enrolment.index_of()
+        cohort = [enrolment.nodes[index] for index in preparing.facts.cohort]
+        contents = {
+            node: records.light(self.report.sent("prepare", preparing.request(self._roll.directory_for(node)).encode())) for node in cohort
+        }
+
+        def add(node: int, content: RecordDict) -> None:
+            preparing.add(index_of[node], self.report.received("prepare", records.message_of(content)))
+            self._roll.directory_arrived(node)
+
+        self._exchange("prepare", contents, records.LIGHT_MESSAGE, self._settings.light_timeout_s, enrolment, add, preparing.fail)
+        try:
+            return preparing.close(self._request.digest)
+        finally:
+            for index in preparing.drops:
+                self._roll.mark_absent(enrolment.nodes[index])
+
+    def _train(self, collecting: Collecting, enrolment: Enrolment, timeout_s: float | None) -> Unmasking:
+        index_of = enrolment.index_of()
+        model_bytes = sum(len(array.data) for record in self._request.content.array_records.values() for array in record.values())
+        contents = {}
+        for index in collecting.alive:
+            message = self.report.sent("train", collecting.request(index).encode(), beside_bytes=model_bytes)
+            contents[enrolment.nodes[index]] = records.attach(self._request.content, message)
+
+        def add(node: int, content: RecordDict) -> None:
+            message, vector = records.unmasked(content)
+            collecting.add(index_of[node], self.report.received("train", message, beside_bytes=len(vector)), vector)
+
+        self._exchange("train", contents, self._request.message_type, timeout_s, enrolment, add, collecting.fail)
+        return collecting.close()
+
+    def _unmask(self, unmasking: Unmasking, enrolment: Enrolment) -> Sum:
+        index_of = enrolment.index_of()
+        survivors = tuple(enrolment.nodes[index] for index in unmasking.survivors)
+        # Durable before the first UNMASK leaves: this round is never asked again with another U2.
+        self._journal.freeze(self._run, self.report.round, survivors)
+        message = unmasking.request().encode()
+        contents = {node: records.light(self.report.sent("unmask", message)) for node in survivors}
+
+        def add(node: int, content: RecordDict) -> None:
+            unmasking.add(index_of[node], self.report.received("unmask", records.message_of(content)))
+
+        self._exchange(
+            "unmask", contents, records.LIGHT_MESSAGE, self._settings.light_timeout_s, enrolment, add, unmasking.fail, unmasking.complete
+        )
+        with self.report.timed("sum", self._courier.now):
+            return unmasking.close()
+
+    def _exchange(
+        self,
+        step: str,
+        contents: Mapping[int, RecordDict],
+        message_type: str,
+        timeout_s: float | None,
+        enrolment: Enrolment,
+        add: Callable[[int, RecordDict], None],
+        fail: Callable[[int, str], None],
+        complete: Callable[[], bool] = lambda: False,
+    ) -> None:
+        index_of = enrolment.index_of()
+
+        def on_reply(node: int, reply: Message) -> None:
+            if reply.has_error():
+                self.errors[node] = reply.error
+                fail(index_of[node], reply.error.reason or "")
+                return
+            try:
+                add(node, reply.content)
+            except DecodeError as error:
+                fail(index_of[node], error.message)
+
+        with self.report.timed(step, self._courier.now):
+            self._courier.exchange(
+                contents, message_type, f"{step}-{self.report.round}", timeout_s=timeout_s, on_reply=on_reply, complete=complete
+            )

@@ -1,0 +1,158 @@
+"""Runs a Flower app on Flower's own simulation runtime, and leaves nothing behind.
+
+`flwr run` by itself starts a SuperLink as a daemon that outlives the run, keeps its files under the user's home and builds an environment
+per run from a package index. Here the SuperLink is a child process with a home of its own, uses the environment it was started from, and
+ends with the run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeAlias
+
+import httpx
+
+from stfed.errors import LocalError
+
+RunConfigValue: TypeAlias = str | int | float | bool
+
+_CONNECTION = "stfed-simulation"
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 10.0
+
+
+class SimulationRuntime:
+    """A SuperLink in simulation mode, for as long as the `with` block lasts.
+
+    Args:
+        work_dir: a folder for Flower's home, the parties' state and the logs; made if it is not there.
+    """
+
+    def __init__(self, work_dir: Path) -> None:
+        self.work_dir = work_dir.resolve()
+        self.home, self.state_dir = self.work_dir / "flwr", self.work_dir / "state"
+        self.superlink_log, self.run_log = self.work_dir / "superlink.log", self.work_dir / "flower.log"
+        self._superlink: subprocess.Popen[bytes] | None = None
+        self._run: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        for folder in (self.home, self.state_dir):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        port = _free_port()
+        self.home.joinpath("config.toml").write_text(
+            f'[superlink]\ndefault = "{_CONNECTION}"\n\n[superlink.{_CONNECTION}]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
+        )
+        command = [_tool("flower-superlink"), "--insecure", "--simulation", "--isolation", "subprocess", "--host", "127.0.0.1"]
+        self._superlink = self._start([*command, "--port", str(port)], self.superlink_log)
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not _healthy(port):
+            if self._superlink.poll() is not None or time.monotonic() > deadline:
+                self._stop()
+                raise LocalError(f"Flower's SuperLink did not start; its log is {self.superlink_log}:\n{tail(self.superlink_log)}")
+            time.sleep(0.1)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop()
+        if kind is None:
+            shutil.rmtree(self.home, ignore_errors=True)
+            shutil.rmtree(self.state_dir, ignore_errors=True)
+
+    def start_run(self, app: Path, run_config: Mapping[str, RunConfigValue], num_supernodes: int) -> None:
+        """Starts `flwr run` on an app.
+
+        Args:
+            app: folder with the app's pyproject.toml.
+            run_config: run-config values, which the app's pyproject.toml must know.
+            num_supernodes: simulated parties.
+        """
+        config = self.work_dir / "run.toml"
+        config.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in run_config.items()))
+        command = [_tool("flwr"), "run", str(app), _CONNECTION, "--stream", "--run-config", str(config)]
+        command += ["--federation-config", f"num-supernodes={num_supernodes} client-resources-num-cpus=1"]
+        self._run = self._start(command, self.run_log)
+
+    def finished(self) -> bool:
+        """Whether `flwr run` has ended."""
+        return self._run is None or self._run.poll() is not None
+
+    def _start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "FLWR_HOME": str(self.home),
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "FLWR_DISABLE_UPDATE_CHECK": "1",
+            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+            "STFED_STATE_DIR": str(self.state_dir),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "PYTHONUNBUFFERED": "1",
+        }
+        with log.open("ab") as output:
+            return subprocess.Popen(  # noqa: S603 - our own tools, no shell
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            )
+
+    def _stop(self) -> None:
+        for process in (self._run, self._superlink):
+            if process is not None:
+                _end_group(process)
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The last lines of a log, for an error."""
+    try:
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process and whatever it started: it leads a session of its own."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            continue
+    process.poll()
+
+
+def _tool(name: str) -> str:
+    """A command of the environment that this Python runs in."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise LocalError(f"Flower's command {name} is not in this environment", hint="pip install 'stfed[simulation]'")
+    return found
+
+
+def _toml(value: RunConfigValue) -> str:
+    """A TOML value; JSON's strings, numbers and booleans are TOML's too."""
+    return json.dumps(value, allow_nan=False)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _healthy(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=1.0).is_success
+    except httpx.HTTPError:
+        return False

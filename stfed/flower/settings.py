@@ -1,0 +1,67 @@
+"""What a coordinator decides about its secure rounds, in one place, with units."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from stfed.errors import LocalError
+from stfed.secagg.params import GraphChoice, Mode, Parameters, choose
+from stfed.secagg.policy import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The coordinator's settings; a party accepts them only as far as its own policy allows.
+
+    Attributes:
+        mode: what the parties trust the coordinator with.
+        gamma: share of the cohort, at most, that may collude with the coordinator.
+        delta: share of the cohort that may vanish at any step.
+        graph: "complete", "sparse", or "auto" (complete up to 32 parties, then the smallest secure degree).
+        neighbours: k, checked instead of chosen.
+        threshold: t, checked instead of chosen.
+        ring_bits: b, bits of a ring word and of a parameter on the wire, 8 to 64.
+        clip: largest change of one coordinate of the model in one round; larger ones are cut to it and counted.
+        max_weight: largest weight (num-examples) of a party. The closer to the real ones, the more precise the mean.
+        cap_weight: count a larger weight as `max_weight`; otherwise a party with more refuses.
+        metric_slots: numbers that all metrics of a reply together may have.
+        light_timeout_s: how long JOIN, PREPARE and UNMASK wait for a party. TRAIN waits as long as `start(timeout=...)` says.
+        on_failure: what a round does that cannot be finished securely: "raise", or "skip" (log the error, keep the model, go on).
+    """
+
+    mode: Mode = Mode.SEMI_HONEST
+    gamma: float = 0.1
+    delta: float = 0.1
+    graph: GraphChoice = "auto"
+    neighbours: int | None = None
+    threshold: int | None = None
+    ring_bits: int = 32
+    clip: float = 8.0
+    max_weight: float = 10_000.0
+    cap_weight: bool = False
+    metric_slots: int = 32
+    light_timeout_s: float = 120.0
+    on_failure: Literal["raise", "skip"] = "raise"
+
+    def __post_init__(self) -> None:
+        if self.mode is Mode.MALICIOUS:
+            raise LocalError(
+                "malicious mode needs the CONFIRM step, which this version does not have", hint="use the semi-honest mode, the default"
+            )
+        if not self.light_timeout_s > 0:
+            raise LocalError(f"light_timeout_s is {self.light_timeout_s}, it must be positive")
+        if self.on_failure not in ("raise", "skip"):
+            raise LocalError(f"on_failure is {self.on_failure!r}", hint='use "raise" or "skip"')
+
+    def parameters(self, n: int) -> Parameters:
+        """(k, t) for a cohort of n, or the reason why there are none."""
+        return choose(n, self.gamma, self.delta, mode=self.mode, graph=self.graph, k=self.neighbours, t=self.threshold)
+
+    def floor(self, n: int) -> int:
+        """The fewest parties that a sum may have; what the parties' default policy asks for."""
+        return Policy(mode=self.mode, gamma=self.gamma, delta=self.delta).floor(n)
+
+    def as_dict(self) -> dict[str, object]:
+        """As plain JSON values."""
+        return {**asdict(self), "mode": self.mode.value}

@@ -1,0 +1,220 @@
+"""The party's state on its own disk: SQLite for the atomic, durable test-and-set, AES-256-GCM for the secrets in it.
+
+Flower's `Context` alone cannot hold the state: it is read when a message starts and written when it ends, so two messages in flight see
+the same old one. But it is the right place for the key: the record in the database is encrypted under a key that lives in the Context,
+which a SuperNode keeps in memory. So the file alone tells nothing, a restarted SuperNode has lost its secrets and joins again in the
+next epoch, and nothing secret is on disk in clear. The Context also counts the versions it has seen: a database that is older than that
+was put back from a copy and is refused.
+
+What stays readable without the key, on purpose: run, epoch and round numbers and hashes of models, which keep a party from using a round
+number twice after its secrets are lost.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flwr.app import ConfigRecord, Context
+
+from stfed.crypto import aead
+from stfed.crypto.kdf import framed
+from stfed.crypto.labels import Label
+from stfed.crypto.random import Entropy, system_entropy
+from stfed.errors import LocalError, PeerError
+from stfed.secagg.refusals import StateLostError
+from stfed.secagg.store import Transaction
+
+FILE_NAME = "party.sqlite"
+_CONTEXT_RECORD = "stfed.store"
+_LOCK_TIMEOUT_S = 60.0
+_KEEP_S = 30 * 24 * 3600.0
+_REJOIN = "the coordinator has to start a new epoch; this party then joins again with a new key"
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+    node INTEGER NOT NULL, run INTEGER NOT NULL, epoch INTEGER NOT NULL, round INTEGER NOT NULL, version INTEGER NOT NULL,
+    touched REAL NOT NULL, record BLOB NOT NULL, PRIMARY KEY (node, run)) STRICT;
+CREATE TABLE IF NOT EXISTS contents (
+    node INTEGER NOT NULL, run INTEGER NOT NULL, phase INTEGER NOT NULL, digest BLOB NOT NULL,
+    PRIMARY KEY (node, run, phase, digest)) STRICT;
+"""
+
+
+def state_dir(node_config: dict[str, object] | None = None) -> Path:
+    """Where a party keeps its state: node config `stfed-state-dir`, else $STFED_STATE_DIR, else the XDG state directory."""
+    named = (node_config or {}).get("stfed-state-dir") or os.environ.get("STFED_STATE_DIR")
+    if named:
+        return Path(str(named))
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "stfed"
+
+
+def _signed(value: int) -> int:
+    """Flower's ids are unsigned 64-bit, SQLite's integers signed."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+@dataclass(slots=True)
+class _Row:
+    """One run of one node inside an open SQLite transaction."""
+
+    connection: sqlite3.Connection
+    store: SqliteStore
+    run: int
+
+    def _select(self) -> tuple[int, int, int, bytes] | None:
+        row: tuple[int, int, int, bytes] | None = self.connection.execute(
+            "SELECT epoch, round, version, record FROM runs WHERE node = ? AND run = ?", self.store.key_of(self.run)
+        ).fetchone()
+        return row
+
+    def position(self) -> tuple[int, int]:
+        row = self._select()
+        return (row[0], row[1]) if row else (0, 0)
+
+    def read(self) -> bytes | None:
+        row = self._select()
+        if row is None:
+            return None
+        _, _, version, record = row
+        if version < self.store.seen_version(self.run):
+            raise StateLostError(
+                f"this party's state is older (version {version}) than what it has seen (version {self.store.seen_version(self.run)}): "
+                "it was put back from a copy",
+                hint=_REJOIN,
+            )
+        try:
+            return aead.open_random(self.store.key, record, self.store.associated_data(self.run, version))
+        except PeerError:
+            raise StateLostError("this party's state was written before its SuperNode restarted and cannot be read", hint=_REJOIN) from None
+
+    def write(self, epoch: int, round_: int, record: bytes) -> None:
+        row = self._select()
+        version = max(row[2] if row else 0, self.store.seen_version(self.run)) + 1
+        sealed = aead.seal_random(self.store.key, record, self.store.associated_data(self.run, version), self.store.entropy)
+        self.connection.execute(
+            "INSERT OR REPLACE INTO runs (node, run, epoch, round, version, touched, record) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*self.store.key_of(self.run), epoch, round_, version, time.time(), sealed),
+        )
+        self.store.note_version(self.run, version)
+
+    def add_content(self, phase: int, digest: bytes) -> bool:
+        cursor = self.connection.execute(
+            "INSERT OR IGNORE INTO contents VALUES (?, ?, ?, ?)", (*self.store.key_of(self.run), phase, digest)
+        )
+        return cursor.rowcount == 1
+
+
+@dataclass(slots=True)
+class SqliteStore:
+    """A `PartyStore` in one SQLite file, for one node.
+
+    Args:
+        path: the database; its folder is made with mode 0700, the file with 0600.
+        node: the node's id.
+        context: Flower's Context of this node: holds the key and the versions seen.
+        entropy: where the key and the nonces come from.
+    """
+
+    path: Path
+    node: int
+    context: Context = field(repr=False)
+    entropy: Entropy = field(default=system_entropy, repr=False)
+
+    @classmethod
+    def of(cls, context: Context, folder: Path | None = None) -> SqliteStore:
+        """The store that this node's config names."""
+        return cls((folder or state_dir(dict(context.node_config))) / FILE_NAME, context.node_id, context)
+
+    @property
+    def key(self) -> bytes:
+        """The key of the records: made once, kept in the Context only."""
+        record = self._reference()
+        if "key" not in record:
+            record["key"] = self.entropy(aead.KEY_BYTES)
+        key = record["key"]
+        if not isinstance(key, bytes) or len(key) != aead.KEY_BYTES:
+            raise LocalError(f"the Context's record {_CONTEXT_RECORD!r} is not ours")
+        return key
+
+    def seen_version(self, run: int) -> int:
+        """The newest version of this run's record that the Context knows of."""
+        value = self._reference().get(f"version-{run}", 0)
+        return value if isinstance(value, int) else 0
+
+    def note_version(self, run: int, version: int) -> None:
+        """Remembers a version in the Context."""
+        self._reference()[f"version-{run}"] = version
+
+    def key_of(self, run: int) -> tuple[int, int]:
+        """The primary key of a run's row."""
+        return _signed(self.node), _signed(run)
+
+    def associated_data(self, run: int, version: int) -> bytes:
+        """What a record is bound to: node, run and version."""
+        return framed(Label.STORE_RECORD, *(value.to_bytes(8, "big") for value in (self.node, run, version)))
+
+    @contextmanager
+    def transaction(self, run: int) -> Iterator[Transaction]:
+        """See `PartyStore`. Two processes with messages in flight take turns here."""
+        with closing(self._connect()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield _Row(connection, self, run)
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            # Durable before this returns, so before any reply leaves.
+            connection.execute("COMMIT")
+
+    def _reference(self) -> ConfigRecord:
+        state = self.context.state
+        if _CONTEXT_RECORD not in state:
+            state[_CONTEXT_RECORD] = ConfigRecord()
+        record = state[_CONTEXT_RECORD]
+        if not isinstance(record, ConfigRecord):
+            raise LocalError(f"the Context's record {_CONTEXT_RECORD!r} is not ours")
+        return record
+
+    def _connect(self) -> sqlite3.Connection:
+        folder = self.path.parent
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise LocalError(
+                f"the party's state cannot be kept in {self.path}: {error.strerror}",
+                hint="name a writable folder in the node config as stfed-state-dir, or in $STFED_STATE_DIR",
+            ) from error
+        if mode & 0o077:
+            raise LocalError(f"{self.path} is open to others (mode {mode:04o})", hint=f"chmod 600 {self.path}")
+        connection = sqlite3.connect(self.path, timeout=_LOCK_TIMEOUT_S, isolation_level=None)
+        # A rollback journal with FULL is durable at COMMIT; freed pages are overwritten.
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = ON")
+        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = 1; COMMIT;")
+        return connection
+
+    def prune(self, older_than_s: float = _KEEP_S) -> int:
+        """Deletes what is left of runs that nobody touched for this long. Returns how many."""
+        with closing(self._connect()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            cursor = connection.execute("DELETE FROM runs WHERE touched < ?", (time.time() - older_than_s,))
+            connection.execute(
+                "DELETE FROM contents WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.node = contents.node AND runs.run = contents.run)"
+            )
+            connection.execute("COMMIT")
+            return cursor.rowcount

@@ -1,0 +1,196 @@
+"""`SecureAggregation`: a strategy that wraps a strategy, as Flower's differential-privacy wrappers do.
+
+    strategy = SecureAggregation(FedAvg(fraction_train=0.5))
+    result = strategy.start(grid, initial_arrays, num_rounds=10)
+
+It runs the inner strategy's own `start` on a `SecureGrid`, so sampling, server optimisers, metrics and centralised evaluation are the
+inner strategy's, unchanged. It has to be the outermost wrapper.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Result, Strategy
+
+from stfed.errors import LocalError
+from stfed.flower import compatibility
+from stfed.flower.checkpoint import Checkpoints
+from stfed.flower.events import EventLog, RoundReport
+from stfed.flower.grid import SecureGrid
+from stfed.flower.journal import Journal
+from stfed.flower.settings import Settings
+
+log = logging.getLogger("stfed")
+
+EvaluateFn: TypeAlias = Callable[[int, ArrayRecord], MetricRecord | None]
+
+_OUTERMOST = "SecureAggregation has to be the outermost strategy: a wrapper around it would send its messages past the secure grid"
+
+
+class SecureAggregation(Strategy):
+    """Runs an averaging strategy so that the coordinator learns sums only.
+
+    Args:
+        strategy: what averages: FedAvg, FedAvgM, FedAdam, FedAdagrad, FedYogi, FedProx, or a client-side DP wrapper around one.
+        settings: a `Settings`, instead of naming its fields here.
+        save: folder in which every round's global model is written as a sealed file, `round-001.safetensors` and so on.
+        recipients: who can open them: paths of public key files or public keys; required with `save`.
+        events: file of the event log, or an `EventLog`.
+        journal: file of the durable round numbers; by default in memory, which is right for simulations.
+        **fields: fields of `Settings`: gamma, delta, threshold, ring_bits, clip, max_weight, ...
+
+    Attributes:
+        reports: one `RoundReport` per secure sum of the last `start`.
+
+    Raises:
+        LocalError: a strategy that would be silently wrong, or settings that cannot be met; before anything is sent.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        settings: Settings | None = None,
+        *,
+        save: str | Path | None = None,
+        recipients: Sequence[str | Path] = (),
+        events: str | Path | EventLog | None = None,
+        journal: str | Path | None = None,
+        **fields: Any,
+    ) -> None:
+        compatibility.check(strategy)
+        if settings is not None and fields:
+            raise LocalError(f"{', '.join(sorted(fields))} and settings are both given", hint="put all of them into Settings(...)")
+        try:
+            self.settings = settings or Settings(**fields)
+        except TypeError as error:
+            raise LocalError(f"SecureAggregation: {error}", hint=f"the settings are {', '.join(Settings.__dataclass_fields__)}") from None
+        self.strategy = strategy
+        self._events = events if isinstance(events, EventLog) else EventLog(events)
+        self._journal = None if journal is None else Path(journal)
+        self._checkpoints = None if save is None else Checkpoints(Path(save), recipients)
+        if save is None and recipients:
+            raise LocalError("recipients are given, but no folder to save sealed files in", hint="add save=...")
+        self.reports: list[RoundReport] = []
+
+    def start(
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord,
+        num_rounds: int = 3,
+        timeout: float = 3600,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: EvaluateFn | None = None,
+    ) -> Result:
+        """The inner strategy's `start`, on a secure grid. Arguments and result are Flower's."""
+        secure = SecureGrid(
+            grid,
+            self.settings,
+            weight_key=compatibility.weight_key(self.strategy),
+            journal=Journal(self._journal),
+            events=self._events,
+        )
+        self.reports = secure.reports
+        inner, started = self.strategy, time.monotonic()
+        self._events.emit(
+            "start", strategy=type(inner).__name__, num_rounds=num_rounds, run=str(secure.run.run_id), settings=self.settings.as_dict()
+        )
+        self.summary_of_settings()
+        failure: str | None = "interrupted"
+        try:
+            with _watched(inner, self._save(secure)):
+                evaluated = None if evaluate_fn is None else self._evaluated(evaluate_fn)
+                result = inner.start(secure, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluated)
+            failure = None
+            return result
+        except Exception as error:
+            failure = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self._events.emit("end", seconds=round(time.monotonic() - started, 3), failure=failure)
+
+    def summary_of_settings(self) -> None:
+        """Logs what the rounds run with."""
+        settings = self.settings
+        log.info(
+            "secure aggregation: %s, gamma %g, delta %g, %d-bit ring, clip %g, max weight %g",
+            settings.mode.value,
+            settings.gamma,
+            settings.delta,
+            settings.ring_bits,
+            settings.clip,
+            settings.max_weight,
+        )
+
+    def _evaluated(self, evaluate_fn: EvaluateFn) -> EvaluateFn:
+        """The user's function, with its result in the event log."""
+
+        def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
+            metrics = evaluate_fn(server_round, arrays)
+            if metrics is not None:
+                self._events.emit("evaluation", server_round=server_round, metrics=dict(metrics))
+            return metrics
+
+        return evaluate
+
+    def summary(self) -> None:
+        """Logs the settings, then the inner strategy's summary."""
+        self.summary_of_settings()
+        self.strategy.summary()
+
+    def configure_train(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
+        """Refused: only `start` runs secure rounds."""
+        raise LocalError(_OUTERMOST, hint="SecureAggregation(Wrapper(FedAvg())), then call its start")
+
+    def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Refused, as `configure_train`."""
+        raise LocalError(_OUTERMOST, hint="SecureAggregation(Wrapper(FedAvg())), then call its start")
+
+    def configure_evaluate(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
+        """Refused, as `configure_train`."""
+        raise LocalError(_OUTERMOST, hint="SecureAggregation(Wrapper(FedAvg())), then call its start")
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Refused, as `configure_train`."""
+        raise LocalError(_OUTERMOST, hint="SecureAggregation(Wrapper(FedAvg())), then call its start")
+
+    def _save(self, secure: SecureGrid) -> Callable[[int, ArrayRecord], None]:
+        def save(server_round: int, arrays: ArrayRecord) -> None:
+            if self._checkpoints is None:
+                return
+            report = next(report for report in reversed(secure.reports) if report.phase == "train")
+            path = self._checkpoints.save(server_round, arrays, report, secure.run.run_id, type(self.strategy).__name__)
+            self._events.emit("model", server_round=server_round, round=report.round, path=str(path), bytes=path.stat().st_size)
+
+        return save
+
+
+class _watched:
+    """Tells `saved` about every model that the strategy's `aggregate_train` returns, while inside.
+
+    The instance is watched, not replaced: a strategy with a `start` of its own calls its own methods and keeps its own attributes.
+    """
+
+    def __init__(self, strategy: Strategy, saved: Callable[[int, ArrayRecord], None]) -> None:
+        self._strategy, self._saved = strategy, saved
+
+    def __enter__(self) -> None:
+        aggregate = self._strategy.aggregate_train
+
+        def aggregate_train(server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
+            arrays, metrics = aggregate(server_round, replies)
+            if arrays is not None:
+                self._saved(server_round, arrays)
+            return arrays, metrics
+
+        self._strategy.__dict__["aggregate_train"] = aggregate_train
+
+    def __exit__(self, *_: object) -> None:
+        del self._strategy.__dict__["aggregate_train"]

@@ -1,0 +1,203 @@
+"""The outside of a sealed file: header, two envelope slots, payload. Knows where every byte lies and no key.
+
+    4,096 bytes      length (8, little-endian) and JSON header, space-padded: a valid safetensors file with tensors of bytes
+    2 x slot_bytes   "stfed.envelope": slots A and B
+    payload_bytes    "stfed.payload": FLOE ciphertext of a plain safetensors file
+
+The header is a function of suite, file id, slot and payload length, and must equal it byte for byte: there is no second way to write the
+same file. A slot is generation (u64), length (u32), envelope, zeros and a SHA-256 over all of that. Two of them let a later release
+replace the envelope in place by writing the slot that is not in use, so that a crash at any moment leaves a good one; the checksum finds
+torn writes, not attacks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Self
+
+from stfed.errors import DecodeError, LocalError
+from stfed.sealed import canonical
+from stfed.sealed.bounds import HEADER_BYTES, HEADER_CAP_BYTES, SLOT_MAX_BYTES, SLOT_MIN_BYTES
+from stfed.sealed.errors import MalformedError, UnsupportedError, shown
+from stfed.wire import Reader, Writer
+
+VERSION = 1
+SUITE = "floe-aes256gcm"
+"""FLOE (AES-256-GCM, HKDF-Expand-SHA-384) for the payload; HPKE base mode with HKDF-SHA256 and ChaCha20-Poly1305 for the file key."""
+FILE_ID_BYTES = 32
+
+_ENVELOPE, _PAYLOAD = "stfed.envelope", "stfed.payload"
+_CHECKSUM_BYTES = 32
+_SLOT_OVERHEAD_BYTES = 8 + 4 + _CHECKSUM_BYTES
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything lies in a file.
+
+    Attributes:
+        file_id: 32 random bytes, new with every sealing.
+        slot_bytes: length of one envelope slot, a power of two.
+        payload_bytes: length of the FLOE message.
+    """
+
+    file_id: bytes
+    slot_bytes: int
+    payload_bytes: int
+
+    @property
+    def payload_offset(self) -> int:
+        """Where the FLOE message begins."""
+        return HEADER_BYTES + 2 * self.slot_bytes
+
+    @property
+    def file_bytes(self) -> int:
+        """The size of the whole file."""
+        return self.payload_offset + self.payload_bytes
+
+    def header(self) -> bytes:
+        """The first 4,096 bytes of the file."""
+        slots, end = 2 * self.slot_bytes, 2 * self.slot_bytes + self.payload_bytes
+        text = canonical.encode(
+            {
+                "__metadata__": {"stfed": str(VERSION), "suite": SUITE, "file_id": self.file_id.hex()},
+                _ENVELOPE: {"dtype": "U8", "shape": [slots], "data_offsets": [0, slots]},
+                _PAYLOAD: {"dtype": "U8", "shape": [self.payload_bytes], "data_offsets": [slots, end]},
+            }
+        )
+        return (HEADER_BYTES - 8).to_bytes(8, "little") + text.ljust(HEADER_BYTES - 8)
+
+    @classmethod
+    def parse(cls, first: bytes, file_bytes: int) -> Self:
+        """Reads the header and checks it against the size of the file.
+
+        Args:
+            first: the first 4,096 bytes of the file, fewer if it has not so many.
+            file_bytes: the size of the whole file.
+
+        Raises:
+            MalformedError: if this is no sealed file, or one that was cut, extended or written in another way.
+            UnsupportedError: if its version, its suite or one of its parts is unknown.
+        """
+        header_bytes = int.from_bytes(first[:8], "little")
+        if len(first) < 8 or header_bytes > min(HEADER_CAP_BYTES, file_bytes - 8):
+            raise MalformedError("not a safetensors file: its header runs past the end of the file or over the cap of 100 MB")
+        if header_bytes != HEADER_BYTES - 8 or f'"{_ENVELOPE}"'.encode() not in first:
+            plain = first[8:9] == b"{"
+            raise MalformedError("not sealed: it looks like a plain safetensors file" if plain else "not a safetensors file")
+        parts = canonical.parse(first[8:HEADER_BYTES], "the header")
+        metadata = fields(fields(parts, "the header", "__metadata__")["__metadata__"], "the header's metadata", "stfed", "suite", "file_id")
+        if (metadata["stfed"], metadata["suite"]) != (str(VERSION), SUITE):
+            raise unknown(f"version {shown(metadata['stfed'])} and suite {shown(metadata['suite'])}")
+        only_fields(parts, "the header", "__metadata__", _ENVELOPE, _PAYLOAD)
+        file_id = hexadecimal(metadata["file_id"], FILE_ID_BYTES, "the file id")
+        layout = cls(file_id, _length(parts[_ENVELOPE], _ENVELOPE) // 2, _length(parts[_PAYLOAD], _PAYLOAD))
+        if not SLOT_MIN_BYTES <= layout.slot_bytes <= SLOT_MAX_BYTES or layout.slot_bytes & (layout.slot_bytes - 1):
+            raise MalformedError(f"an envelope slot of {layout.slot_bytes} bytes is out of bounds")
+        if layout.header() != first[:HEADER_BYTES]:
+            raise MalformedError("the header is not the canonical one for its own lengths")
+        if layout.file_bytes != file_bytes:
+            raise MalformedError(f"the file is {file_bytes} bytes long, its header says {layout.file_bytes}: it was cut off or extended")
+        return layout
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A whole slot's content.
+
+    Attributes:
+        generation: 1 for the envelope written at sealing.
+        envelope: its canonical JSON.
+    """
+
+    generation: int
+    envelope: bytes
+
+    def encode(self, slot_bytes: int) -> bytes:
+        """The slot, padding and checksum included."""
+        body = Writer().u64(self.generation).opaque(self.envelope).getvalue().ljust(slot_bytes - _CHECKSUM_BYTES, b"\0")
+        return body + hashlib.sha256(body).digest()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Self | None:
+        """The content, or None if the slot was never written, or not to its end.
+
+        Raises:
+            MalformedError: if the checksum fits and the content is no slot all the same.
+        """
+        body, checksum = raw[:-_CHECKSUM_BYTES], raw[-_CHECKSUM_BYTES:]
+        if hashlib.sha256(body).digest() != checksum:
+            return None
+        reader = Reader(body, "envelope slot")
+        try:
+            slot = cls(reader.u64("generation"), reader.opaque("envelope", max_bytes=len(raw)))
+        except DecodeError as error:
+            raise MalformedError(error.message) from None
+        if any(reader.fixed(reader.remaining, "padding")):
+            raise MalformedError("an envelope slot has bytes after its envelope")
+        return slot
+
+
+def slot_bytes_for(envelope_bytes: int) -> int:
+    """The smallest slot that holds an envelope of this length: a power of two from 64 KiB up."""
+    need = envelope_bytes + _SLOT_OVERHEAD_BYTES
+    size = max(SLOT_MIN_BYTES, 1 << (need - 1).bit_length())
+    if size > SLOT_MAX_BYTES:
+        raise LocalError(f"the envelope takes {envelope_bytes} bytes, the largest slot is {SLOT_MAX_BYTES}", hint="name fewer recipients")
+    return size
+
+
+def newest(slots: tuple[Slot | None, Slot | None]) -> Slot:
+    """The slot that counts.
+
+    Raises:
+        MalformedError: if neither is whole, or both claim the same generation.
+        UnsupportedError: if its generation is not the first: every later one is a grant.
+    """
+    whole = sorted((slot for slot in slots if slot is not None), key=lambda slot: slot.generation)
+    if not whole:
+        raise MalformedError("both envelope slots are damaged: nobody can open this file", hint="fetch it again, or restore it from a copy")
+    if len({slot.generation for slot in whole}) != len(whole):
+        raise MalformedError("both envelope slots claim the same generation")
+    if whole[-1].generation != 1:
+        raise unknown(f"envelope generation {whole[-1].generation}")
+    return whole[-1]
+
+
+def unknown(what: str) -> UnsupportedError:
+    """The refusal of whatever this version does not understand."""
+    return UnsupportedError(f"the file has {what}, which this release does not know", hint="open it with a newer stfed")
+
+
+def fields(value: Any, what: str, *names: str) -> dict[str, Any]:
+    """`value` as a JSON object that has all of `names`, or MalformedError."""
+    if not isinstance(value, dict) or not all(name in value for name in names):
+        raise MalformedError(f"{what} is not a JSON object with {', '.join(names)}")
+    return value
+
+
+def only_fields(value: Any, what: str, *names: str) -> dict[str, Any]:
+    """As `fields`, and UnsupportedError if there is any other: every field is critical."""
+    extra = sorted(set(fields(value, what, *names)) - set(names))
+    if extra:
+        raise unknown(f"{shown(extra[0])} in {what}")
+    return fields(value, what, *names)
+
+
+def hexadecimal(value: Any, size_bytes: int, what: str) -> bytes:
+    """Exactly `size_bytes` bytes in lower-case hexadecimal, or MalformedError."""
+    try:
+        data = bytes.fromhex(value)
+    except (TypeError, ValueError):
+        data = b""
+    if len(data) != size_bytes or data.hex() != value:
+        raise MalformedError(f"{what} is not {size_bytes} bytes in hexadecimal")
+    return data
+
+
+def _length(entry: Any, name: str) -> int:
+    shape = only_fields(entry, f"the header's {name}", "dtype", "shape", "data_offsets")["shape"]
+    if not isinstance(shape, list) or len(shape) != 1 or type(shape[0]) is not int or not 0 < shape[0] < 1 << 60:
+        raise MalformedError(f"the header's {name} is not a vector of bytes")
+    return int(shape[0])

@@ -1,0 +1,222 @@
+"""EncodingPlan: its proof that nothing wraps, its one encoding, and what it refuses."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from stfed.encoding import EncodingPlan, TensorSpec
+from stfed.encoding.plan import MAX_METRIC_SLOTS, MAX_PARTIES, MAX_TENSORS
+from stfed.errors import DecodeError, LocalError
+from stfed.wire import Writer
+
+DTYPES = st.sampled_from(["float16", "float32", "float64", "bfloat16", "int8", "int64", "uint32", "bool"])
+SPECS = st.builds(TensorSpec, name=st.text(max_size=8), dtype=DTYPES, shape=st.lists(st.integers(0, 9), max_size=4).map(tuple))
+PLANS = st.builds(
+    EncodingPlan,
+    tensors=st.lists(SPECS, max_size=5, unique_by=lambda spec: spec.name).map(tuple),
+    parties=st.integers(1, 5000),
+    ring_bits=st.integers(15, 64),
+    clip=st.floats(1e-6, 1e6),
+    max_weight=st.floats(1e-3, 2.0**40),
+    cap_weight=st.booleans(),
+    metric_slots=st.integers(0, 100),
+    weight_key=st.text(max_size=12),
+)
+
+
+def bare(**settings: object) -> EncodingPlan:
+    return EncodingPlan(**({"tensors": (), "parties": 10} | settings))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ring_bits", range(8, 65))
+def test_the_no_wrap_inequality_holds_and_is_tight(ring_bits: int) -> None:
+    for parties in (1, 2, 3, 7, 10, 63, 1023, 1024, 1025, 5000, MAX_PARTIES):
+        half = (1 << (ring_bits - 1)) - 1
+        if 2 * parties > half:
+            with pytest.raises(LocalError, match=f"ring_bits={ring_bits} leaves less than one bit a value for {parties} parties"):
+                bare(parties=parties, ring_bits=ring_bits)
+            continue
+        q = bare(parties=parties, ring_bits=ring_bits).largest_value
+        assert q >= 1
+        assert parties * (q + 1) <= half < parties * (q + 2)
+
+
+def test_the_hint_names_the_smallest_ring_that_works() -> None:
+    for parties in (64, 127, 128, 200, 1024, 5000, MAX_PARTIES):
+        with pytest.raises(LocalError) as caught:
+            bare(parties=parties, ring_bits=8)
+        bits = int(str(caught.value.hint).rsplit(" ", 1)[1])
+        assert bare(parties=parties, ring_bits=bits).largest_value >= 1
+        with pytest.raises(LocalError):
+            bare(parties=parties, ring_bits=bits - 1)
+
+
+@given(st.integers(8, 64), st.integers(1, 5000), st.floats(2.0**-96, 2.0**96))
+@example(64, 1, 8.0)
+@example(64, 1, 0.1)
+def test_the_rounded_product_of_clip_and_scale_never_exceeds_q(ring_bits: int, parties: int, clip: float) -> None:
+    if 2 * parties > (1 << (ring_bits - 1)) - 1:
+        return
+    plan = bare(ring_bits=ring_bits, parties=parties, clip=clip)
+    assert clip * plan.scale <= plan.largest_value  # a float against an int: exact
+    assert plan.scale >= plan.largest_value / clip * (1 - 2.0**-50)
+    assert plan.weighted_scale(plan.max_weight_units) <= plan.scale
+    assert math.isclose(plan.step * plan.scale, 1.0)
+
+
+@pytest.mark.parametrize("ring_bits", range(8, 65))
+def test_the_lane_is_the_smallest_that_holds_the_ring(ring_bits: int) -> None:
+    expected = "uint16" if ring_bits < 17 else "uint32" if ring_bits < 33 else "uint64"
+    assert bare(ring_bits=ring_bits, parties=1).lane == np.dtype(expected)
+
+
+@given(PLANS)
+def test_layout_covers_the_vector_without_gap_or_overlap(plan: EncodingPlan) -> None:
+    layout = plan.layout()
+    at = 0
+    for place in (layout.weight, layout.clipped, layout.metrics, *layout.tensors):
+        assert place.start == at
+        at = place.stop
+    assert at == plan.vector_length
+    for spec, place in zip(plan.tensors, layout.tensors, strict=True):
+        assert (place.stop - place.start) == spec.size if spec.is_float else (place.stop - place.start) >= spec.size
+
+
+@given(PLANS)
+def test_encoding_is_the_identity(plan: EncodingPlan) -> None:
+    data = plan.encode()
+    assert EncodingPlan.decode(data) == plan
+    assert EncodingPlan.decode(data).encode() == data
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_a_decode_error(data: bytes) -> None:
+    for candidate in (data, b"\x01" + data):
+        try:
+            assert EncodingPlan.decode(candidate).encode() == candidate
+        except DecodeError:
+            continue
+
+
+@given(PLANS, st.data())
+def test_a_changed_encoding_is_another_plan_or_a_decode_error(plan: EncodingPlan, data: st.DataObject) -> None:
+    encoded = bytearray(plan.encode())
+    at = data.draw(st.integers(0, len(encoded) - 1))
+    encoded[at] ^= data.draw(st.integers(1, 255))
+    cut = data.draw(st.integers(at + 1, len(encoded)))
+    for candidate in (bytes(encoded), bytes(encoded[:cut]), plan.encode() + b"\0"):
+        try:
+            decoded = EncodingPlan.decode(candidate)
+        except DecodeError:
+            continue
+        assert decoded != plan
+        assert decoded.encode() == candidate
+
+
+def encoded(*, version: int = 1, specs: int = 0, rest: bytes | None = None) -> bytes:
+    plan = bare()
+    return bytes([version]) + specs.to_bytes(4, "big") + (plan.encode()[5:] if rest is None else rest)
+
+
+def spec_bytes(name: bytes = b"w", dtype: str = "float32", shape: tuple[int, ...] = ()) -> bytes:
+    return Writer().opaque(name).text(dtype).vector(shape, Writer.u64).getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "'version'"),
+        (encoded(version=2), "version.* is 2"),
+        (encoded(specs=MAX_TENSORS + 1), "100001 items"),
+        (encoded(specs=1000), "only .* bytes are left"),
+        (encoded(specs=1, rest=spec_bytes(b"n" * 1025)), "1025 bytes long"),
+        (encoded(specs=1, rest=spec_bytes(b"\xff")), "UTF-8"),
+        (encoded(specs=1, rest=spec_bytes(dtype="complex64")), "unknown dtype"),
+        (encoded(specs=1, rest=spec_bytes(shape=(2**32, 2**32))), "shape of over"),
+        (encoded(specs=1, rest=spec_bytes(shape=(0, 2**63))), "shape of over"),
+        (encoded(specs=1, rest=spec_bytes(shape=(1,) * 65)), "65 items"),
+        (encoded(specs=2, rest=spec_bytes() + spec_bytes() + bare().encode()[5:]), "same name"),
+        (encoded() + b"\0", "left over"),
+        (bare().encode().replace(b"\x00\x00\x00\x00\x20", b"\x02\x00\x00\x00\x20"), "neither 0 nor 1"),
+        (bare().encode().replace(b"\x00\x00\x00\x0a\x20", b"\x00\x00\xff\xff\x08"), "less than one bit"),
+        (bare().encode().replace(b"\x00\x00\x00\x0a\x20", b"\x00\x00\x00\x0a\x07"), "ring_bits=7 is outside"),
+    ],
+)
+def test_what_the_decoder_refuses(data: bytes, why: str) -> None:
+    with pytest.raises(DecodeError, match=why):
+        EncodingPlan.decode(data)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"parties": 0}, "parties=0 is outside"),
+        ({"parties": 2.5}, "parties is a float"),
+        ({"parties": True}, "parties is a bool"),
+        ({"ring_bits": 7}, "ring_bits=7 is outside"),
+        ({"ring_bits": 65}, "ring_bits=65 is outside"),
+        ({"clip": 0.0}, "clip=0 is outside"),
+        ({"clip": math.nan}, "clip=nan is outside"),
+        ({"clip": "8"}, "clip is a str"),
+        ({"max_weight": math.inf}, "max_weight=inf is outside"),
+        ({"max_weight": 2.0**40 + 1}, "max_weight=.* is outside"),
+        ({"metric_slots": MAX_METRIC_SLOTS + 1}, "metric_slots=65537 is outside"),
+        ({"weight_key": "\ud800"}, "weight_key name is not text"),
+        ({"tensors": (TensorSpec("w", "float32", ()),) * 2}, "same name"),
+        ({"tensors": tuple(TensorSpec(str(i), "float32", (2**39,)) for i in range(3))}, "the vector would have"),
+        ({"tensors": tuple(TensorSpec(str(i), "bool", ()) for i in range(MAX_TENSORS + 1))}, "at most 100000"),
+    ],
+)
+def test_what_the_constructor_refuses(settings: dict[str, object], why: str) -> None:
+    with pytest.raises(LocalError, match=why):
+        bare(**settings)
+
+
+def test_tensor_specs_refuse_what_cannot_be_allocated() -> None:
+    with pytest.raises(LocalError, match="shape of over"):
+        TensorSpec("w", "float32", (-1,))
+    with pytest.raises(LocalError, match="tensor name"):
+        TensorSpec("n" * 1025, "float32", ())
+    assert TensorSpec("é" * 512, "float32", (0, 7)).size == 0
+    assert TensorSpec("", "float32", ()).size == 1
+
+
+def test_weights_count_in_exact_steps() -> None:
+    plan = bare(max_weight=2.0**40)
+    for weight in (0, 1, 10**12, 2**40, 2**40 - 1):
+        assert plan.weight_units(weight) == weight << 20
+    assert plan.weight_units(0.1) == round(0.1 * 2**20)
+    assert bare(max_weight=0.3).weight_units(0.3) == math.floor(0.3 * 2**20)
+    assert bare(max_weight=100, cap_weight=True).weight_units(101) == 100 << 20
+    assert bare(max_weight=100, cap_weight=True).weight_units(10**400) == 100 << 20
+
+
+@pytest.mark.parametrize(
+    ("weight", "why"),
+    [
+        (math.nan, "not a finite number"),
+        (math.inf, "not a finite number"),
+        (-1, "negative"),
+        (-1e-9, "negative"),
+        (10_000.5, "set cap_weight"),
+        (2**-22, "under the resolution"),
+        ("7", "is a str"),
+        (True, "is a bool"),
+    ],
+)
+def test_weights_that_are_refused(weight: object, why: str) -> None:
+    with pytest.raises(LocalError, match=why) as caught:
+        bare().weight_units(weight)
+    assert str(weight) not in caught.value.message
+
+
+def test_the_error_bound_shrinks_with_the_ring_and_grows_with_the_parties() -> None:
+    plan = bare()
+    assert plan.error_bound(100_000, 10) == pytest.approx(8 / plan.largest_value)
+    assert plan.error_bound(1000, 10) > plan.error_bound(100_000, 10)
+    assert bare(ring_bits=33).error_bound(100, 10) < plan.error_bound(100, 10)

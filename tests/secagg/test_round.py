@@ -1,0 +1,136 @@
+"""Whole rounds of the core: client and server states against each other, every drop, every ring."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stfed.encoding import EncodingPlan, TensorSpec
+from stfed.errors import QuorumError
+from stfed.secagg.params import choose
+from stfed.secagg.policy import Policy
+from stfed.testing.protocol import LocalProtocol
+
+
+def plan_of(n: int, size: int = 300, ring_bits: int = 32) -> EncodingPlan:
+    return EncodingPlan((TensorSpec("w", "float32", (size,)),), parties=n, ring_bits=ring_bits, metric_slots=0)
+
+
+def vectors_of(plan: EncodingPlan, n: int, seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    high = 1 << plan.ring_bits
+    return [rng.integers(0, high, plan.vector_length, dtype=np.uint64).astype(plan.lane) for _ in range(n)]
+
+
+def expected(plan: EncodingPlan, vectors: list[np.ndarray], nodes) -> np.ndarray:
+    total = np.zeros(plan.vector_length, np.uint64)
+    for node in nodes:
+        total += vectors[node].astype(np.uint64)
+    return (total & np.uint64((1 << plan.ring_bits) - 1)).astype(plan.lane)
+
+
+def test_a_round_without_drops_is_the_exact_sum():
+    n = 6
+    plan, protocol = plan_of(n), LocalProtocol(n)
+    vectors = vectors_of(plan, n)
+    result = protocol.sum_round(plan, choose(n, 0.1, 0.1), lambda node: vectors[node].copy())
+    assert len(result.survivors) == n
+    np.testing.assert_array_equal(result.total, expected(plan, vectors, range(n)))
+
+
+@pytest.mark.parametrize("ring_bits", [8, 9, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64])
+def test_every_ring(ring_bits):
+    n = 5
+    plan, protocol = plan_of(n, ring_bits=ring_bits), LocalProtocol(n)
+    vectors = vectors_of(plan, n)
+    result = protocol.sum_round(plan, choose(n, 0.1, 0.1), lambda node: vectors[node].copy(), drops={"train": [3]})
+    np.testing.assert_array_equal(result.total, expected(plan, vectors, [0, 1, 2, 4]))
+
+
+@pytest.mark.parametrize("step", ["join", "prepare", "train", "unmask"])
+def test_one_drop_at_each_step_never_loses_the_round(step):
+    n = 10
+    plan, protocol = plan_of(n), LocalProtocol(n)
+    vectors = vectors_of(plan, n)
+    cohort = n - 1 if step == "join" else n
+    result = protocol.sum_round(plan, choose(cohort, 0.1, 0.1), lambda node: vectors[node].copy(), drops={step: [4]})
+    summed = [node for node in range(n) if node != 4 or step == "unmask"]
+    np.testing.assert_array_equal(result.total, expected(plan, vectors, summed))
+
+
+def test_drops_at_every_step_at_once_and_over_many_rounds():
+    n = 12
+    plan, protocol = plan_of(n), LocalProtocol(n)
+    parameters = choose(n, 0.1, 0.1)
+    for seed in range(4):
+        vectors = vectors_of(plan, n, seed)
+        result = protocol.sum_round(
+            plan, parameters, lambda node, vectors=vectors: vectors[node].copy(), drops={"prepare": [seed], "train": [5], "unmask": [7]}
+        )
+        np.testing.assert_array_equal(result.total, expected(plan, vectors, set(range(n)) - {seed, 5}))
+
+
+def test_too_few_answers_to_unmask_name_the_missing_and_release_nothing():
+    n = 6
+    plan, protocol = plan_of(n), LocalProtocol(n)
+    parameters = choose(n, 0.1, 0.1)
+    vectors = vectors_of(plan, n)
+    missing = list(range(n - parameters.t + 1))
+    with pytest.raises(QuorumError, match="fewer than t") as caught:
+        protocol.sum_round(plan, parameters, lambda node: vectors[node].copy(), drops={"unmask": missing})
+    assert set(caught.value.missing) == {f"node {node}" for node in missing}
+
+
+def test_a_harary_graph_with_drops():
+    n = 60
+    plan, protocol = plan_of(n, 50), LocalProtocol(n, Policy(gamma=0.05, delta=0.05))
+    parameters = choose(n, 0.05, 0.05)
+    assert parameters.k < n - 1
+    vectors = vectors_of(plan, n)
+    result = protocol.sum_round(plan, parameters, lambda node: vectors[node].copy(), drops={"prepare": [1], "train": [2], "unmask": [3]})
+    np.testing.assert_array_equal(result.total, expected(plan, vectors, set(range(n)) - {1, 2}))
+
+
+def test_more_than_1024_parties_are_exact():
+    n = 1100
+    plan, protocol = plan_of(n, 8), LocalProtocol(n, Policy(gamma=0.01, delta=0.01), keep_log=False)
+    vectors = vectors_of(plan, n)
+    result = protocol.sum_round(plan, choose(n, 0.01, 0.01), lambda node: vectors[node].copy(), drops={"train": [77, 1024]})
+    np.testing.assert_array_equal(result.total, expected(plan, vectors, set(range(n)) - {77, 1024}))
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_random_drops_give_the_exact_sum_or_a_clean_failure(data):
+    n = data.draw(st.integers(3, 9))
+    steps = data.draw(st.lists(st.sampled_from(["prepare", "train", "unmask", "never"]), min_size=n, max_size=n))
+    drops = {step: [node for node in range(n) if steps[node] == step] for step in ("prepare", "train", "unmask")}
+    ring_bits = data.draw(st.sampled_from([8, 13, 32, 40]))
+    plan, protocol = plan_of(n, 40, ring_bits), LocalProtocol(n)
+    vectors = vectors_of(plan, n, n)
+    parameters = choose(n, 0.1, 0.1)
+    survivors = {node for node in range(n) if steps[node] in ("unmask", "never")}
+    try:
+        result = protocol.sum_round(plan, parameters, lambda node: vectors[node].copy(), drops=drops)
+    except QuorumError as error:
+        assert error.missing
+        alive = [node for node in range(n) if steps[node] == "never"]
+        # With enough parties left a failure would be wrong: everybody's holders are all the others.
+        assert len(alive) - 1 < parameters.t or len(survivors) < protocol.policy.floor(n)
+    else:
+        np.testing.assert_array_equal(result.total, expected(plan, vectors, survivors))
+
+
+def test_the_coordinator_receives_uniform_words_from_each_party():
+    n = 5
+    plan, protocol = plan_of(n, 50_000), LocalProtocol(n)
+    protocol.sum_round(plan, choose(n, 0.1, 0.1), lambda node: np.zeros(plan.vector_length, plan.lane))
+    payloads = [data for step, direction, _, data in protocol.log if step == "train" and direction == "up" and len(data) > 100_000]
+    assert len(payloads) == n
+    for one, other in combinations(payloads, 2):
+        bits = np.unpackbits(np.frombuffer(one, np.uint8) ^ np.frombuffer(other, np.uint8))
+        assert abs(bits.mean() - 0.5) < 0.01

@@ -1,0 +1,122 @@
+"""Vectors of `stfed.encoding`: one scenario a file, with everything that a second implementation needs to replay it.
+
+A file holds the encoded plan, the model that all parties received, and for each party its model, weight, metrics, the bytes it drew as
+dither and the packed ring vector that must come out; then the packed sum and what it decodes to. Tensors are dtype, shape and
+little-endian bytes in hex.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stfed.encoding import DecodedSum, EncodingPlan, decode_sum, encode_update, pack
+
+Model = dict[str, NDArray[Any]]
+Sender = tuple[Model, float, dict[str, Any]]
+
+
+class Script:
+    """A stream of bytes from a name: SHA-256 in counter mode. `drawn` is what has been taken."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._block, self.drawn = name.encode(), 0, b""
+
+    def __call__(self, buffer: NDArray[np.uint8]) -> None:
+        taken = b""
+        while len(taken) < buffer.size:
+            taken += hashlib.sha256(self._name + self._block.to_bytes(8, "big")).digest()
+            self._block += 1
+        buffer[:] = np.frombuffer(taken[: buffer.size], np.uint8)
+        self.drawn += taken[: buffer.size]
+
+
+def tensors(model: Model) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"dtype": array.dtype.name, "shape": list(array.shape), "hex": array.astype(array.dtype.newbyteorder("<")).tobytes().hex()}
+        for name, array in model.items()
+    }
+
+
+def ramp(dtype: str, shape: tuple[int, ...], start: float, step: float) -> NDArray[Any]:
+    return (start + step * np.arange(int(np.prod(shape)))).reshape(shape).astype(dtype)
+
+
+def mixed(shift: float) -> Model:
+    return {
+        "conv.weight": ramp("float32", (2, 3), -1 + shift, 0.37 + shift / 8),
+        "half": ramp("float16", (5,), shift, 0.125),
+        "double": ramp("float64", (), 0.1 + shift, 0),
+        "empty": ramp("float32", (0, 4), 0, 0),
+        "num_batches_tracked": ramp("int64", (), 1000 + 8 * shift, 0),
+        "levels": ramp("uint8", (3,), 100 + 16 * shift, 50),
+        "mask": ramp("float32", (4,), shift, -0.5) > 0,
+    }
+
+
+def floats(shift: float) -> Model:
+    return {"w": ramp("float32", (13,), -3 + shift, 0.5 + shift / 16)}
+
+
+def scenario(received: Model, senders: list[Sender], **settings: Any) -> str:
+    plan = EncodingPlan.for_arrays(received, **settings)
+    total, sent = np.zeros(plan.vector_length, plan.lane), []
+    for index, (trained, weight, metrics) in enumerate(senders):
+        script = Script(f"party {index}")
+        update = encode_update(plan, received, trained, weight, metrics, script)
+        total = (total + update.vector) & plan.lane.type((1 << plan.ring_bits) - 1)
+        sent.append(
+            {
+                "trained": tensors(trained),
+                "weight": weight,
+                "metrics": metrics,
+                "dither": script.drawn.hex(),
+                "schema": update.schema.encode().hex(),
+                "clipped": update.clipped,
+                "vector": pack(update.vector, plan.ring_bits).hex(),
+            }
+        )
+    result = decode_sum(plan, total, len(senders), received, update.schema)
+    content = {
+        "plan": plan.encode().hex(),
+        "vector_length": plan.vector_length,
+        "received": tensors(received),
+        "parties": sent,
+        "sum": pack(total, plan.ring_bits).hex(),
+        "decoded": decoded(result),
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+def decoded(result: DecodedSum) -> dict[str, Any]:
+    return {
+        "arrays": tensors({name: np.asarray(array) for name, array in result.arrays.items()}),
+        "metrics": result.metrics,
+        "total_weight": result.total_weight,
+        "clipped": result.clipped,
+    }
+
+
+def generate() -> dict[str, bytes]:
+    """File name, relative to this folder, to content."""
+    mixed_senders: list[Sender] = [
+        (mixed(0.25), 40, {"loss": 0.5, "acc": [1, 0.25]}),
+        (mixed(-0.5), 2.5, {"loss": 1.75, "acc": [0, 1]}),
+    ]
+    even_senders: list[Sender] = [(floats(shift), 100, {"n": 3}) for shift in (0.125, -0.25, 0.5)]
+    idle_sender: list[Sender] = [(floats(1), 7, {}), (floats(-1), 0, {})]
+    far_senders: list[Sender] = [(floats(20), 5000, {}), (floats(0.01), 3, {})]
+    evaluators: list[Sender] = [({}, 12, {"loss": 2.25, "correct": 9}), ({}, 30, {"loss": -1, "correct": 2**53})]
+    capped = {"clip": 0.25, "max_weight": 50, "cap_weight": True}
+    scenarios = {
+        "every-dtype": scenario(mixed(0), mixed_senders, parties=3),
+        "packed-ring-11": scenario(floats(0), even_senders, parties=5, ring_bits=11, clip=1.0, max_weight=100, metric_slots=1),
+        "whole-ring-64": scenario(floats(0), idle_sender, parties=1000, ring_bits=64, metric_slots=0),
+        "clipped-and-capped": scenario(floats(0), far_senders, parties=2, ring_bits=24, metric_slots=2, **capped),
+        "evaluation": scenario({}, evaluators, parties=4),
+    }
+    return {f"encoding/{name}.json": content.encode() for name, content in scenarios.items()}
