@@ -63,7 +63,10 @@ class Writer:
 
     def text(self, value: str) -> Self:
         """UTF-8, as `opaque`."""
-        return self.opaque(value.encode("utf-8"))
+        try:
+            return self.opaque(value.encode("utf-8"))
+        except UnicodeEncodeError:
+            raise LocalError("a text has characters that UTF-8 cannot hold (lone surrogates)") from None
 
     def vector(self, items: Iterable[T], write: Callable[[Self, T], object]) -> Self:
         """A u32 count, then each item as `write` encodes it."""
@@ -103,23 +106,24 @@ class Reader:
     """
 
     def __init__(self, data: bytes, what: str = "message") -> None:
-        self._data = memoryview(data)
-        self._at = 0
+        self._data = bytes(data)  # a copy only of what is not `bytes` already
+        self._at, self._end = 0, len(self._data)
         self._what = what
 
     @property
     def remaining(self) -> int:
-        return len(self._data) - self._at
+        return self._end - self._at
 
     def fail(self, field: str, why: str) -> DecodeError:
         """A `DecodeError` for this field, for the caller to raise."""
         return DecodeError(f"{self._what}: field {field!r} at byte {self._at}: {why}")
 
     def _take(self, size_bytes: int, field: str) -> bytes:
-        if size_bytes > self.remaining:
+        start, stop = self._at, self._at + size_bytes
+        if stop > self._end:
             raise self.fail(field, f"needs {size_bytes} bytes, {self.remaining} are left")
-        start, self._at = self._at, self._at + size_bytes
-        return bytes(self._data[start : self._at])
+        self._at = stop
+        return self._data[start:stop]
 
     def u8(self, field: str) -> int:
         return int.from_bytes(self._take(1, field), "big")

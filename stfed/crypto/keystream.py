@@ -152,7 +152,7 @@ def accumulate(
 
 
 def random_filler(entropy: Entropy) -> Callable[[NDArray[np.uint8]], None]:
-    """A function that fills each buffer it is given with fresh pseudo-random bytes, a hundred times faster than the operating system's.
+    """A function that fills each buffer it is given with fresh pseudo-random bytes, tens of times faster than the operating system's.
 
     The stream runs under a key of its own drawn from `entropy`, every buffer starts at a new segment, and a key that is used up is
     replaced. For one thread of one process: a copy of the filler, by fork or pickle, would repeat the stream.

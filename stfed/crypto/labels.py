@@ -41,6 +41,7 @@ class Label(bytes, Enum):
     SIGN_SURVIVORS = b"stfed/secagg/sign-survivors/1"
     # party's store
     STORE_RECORD = b"stfed/party/store-record/1"
+    STORE_RATCHET = b"stfed/party/store-ratchet/1"
     # sealed files
     SEALED_FILE_KEY = b"stfed/sealed/file-key/1"
     SEALED_PAYLOAD = b"stfed/sealed/payload/1"

@@ -13,7 +13,9 @@ from typing import Protocol
 class Entropy(Protocol):
     """`entropy(n)` returns `n` bytes, uniform and independent of every earlier call."""
 
-    def __call__(self, size_bytes: int, /) -> bytes: ...
+    def __call__(self, size_bytes: int, /) -> bytes:
+        """The next `size_bytes` bytes."""
+        ...
 
 
 def system_entropy(size_bytes: int, /) -> bytes:

@@ -123,18 +123,36 @@ def to_bytes(elements: NDArray[np.uint16]) -> bytes:
     return elements.astype(_ELEMENT).tobytes()
 
 
+def rows_to_bytes(elements: NDArray[np.uint16]) -> list[bytes]:
+    """`to_bytes` of every row of (m, 16)."""
+    _check_elements(elements, (None, LIMBS))
+    data = elements.astype(_ELEMENT).tobytes()
+    return [data[at : at + SHARE_BYTES] for at in range(0, len(data), SHARE_BYTES)]
+
+
 def from_bytes(data: bytes) -> NDArray[np.uint16]:
     """The 16 elements that `to_bytes` wrote.
 
     Raises:
         DecodeError: not 32 bytes, or a limb is 65521 or more.
     """
-    if len(data) != SHARE_BYTES:
-        raise DecodeError(f"a share has {SHARE_BYTES} bytes, not {len(data)}")
-    elements = np.frombuffer(data, _ELEMENT).astype(np.uint16)
-    if elements.max() >= PRIME:
-        raise DecodeError(f"a limb of a share is not below {PRIME}")
+    elements: NDArray[np.uint16] = rows_from_bytes((data,))[0]
     return elements
+
+
+def rows_from_bytes(shares: Sequence[bytes]) -> NDArray[np.uint16]:
+    """`from_bytes` of every share: (m, 16).
+
+    Raises:
+        DecodeError: one of them has not 32 bytes, or a limb is 65521 or more.
+    """
+    for share in shares:
+        if len(share) != SHARE_BYTES:
+            raise DecodeError(f"a share has {SHARE_BYTES} bytes, not {len(share)}")
+    elements = np.frombuffer(b"".join(shares), _ELEMENT).astype(np.uint16)
+    if elements.size and elements.max() >= PRIME:
+        raise DecodeError(f"a limb of a share is not below {PRIME}")
+    return elements.reshape(-1, LIMBS)
 
 
 def _random_elements(count: int, entropy: Entropy) -> NDArray[np.uint16]:

@@ -5,12 +5,13 @@ vector's form on the wire.
 """
 
 from stfed.encoding.arrays import Array
-from stfed.encoding.metrics import MetricSchema, MetricValue
+from stfed.encoding.metrics import MetricSchema
 from stfed.encoding.pack import pack, packed_bytes, unpack
 from stfed.encoding.pipeline import DecodedSum, EncodedUpdate, decode_sum, encode_update
 from stfed.encoding.plan import EncodingPlan
 from stfed.encoding.quantize import FillRandom
 from stfed.encoding.tensors import TensorSpec
+from stfed.encoding.vector import Vector, pack_vector, payload_bytes, unpack_vector
 from stfed.encoding.wide import WideFormat
 
 __all__ = [
@@ -20,12 +21,15 @@ __all__ = [
     "EncodingPlan",
     "FillRandom",
     "MetricSchema",
-    "MetricValue",
     "TensorSpec",
+    "Vector",
     "WideFormat",
     "decode_sum",
     "encode_update",
     "pack",
+    "pack_vector",
     "packed_bytes",
+    "payload_bytes",
     "unpack",
+    "unpack_vector",
 ]

@@ -62,7 +62,7 @@ def describe(name: str, value: object) -> tuple[str, tuple[int, ...]]:
 def flat(value: Array) -> NDArray[Any]:
     """The elements in C order as one dimension; a view where the memory is contiguous and on the host. bfloat16 comes as its bits."""
     if is_torch(value):
-        tensor = value.detach().cpu().contiguous().reshape(-1)
+        tensor = value.detach().cpu().reshape(-1)
         if str(tensor.dtype) == "torch.bfloat16":
             return _bits(tensor)
         array: NDArray[Any] = tensor.numpy()

@@ -29,7 +29,7 @@ def encode_integers(
         received: shape (k,).
         trained: shape (k,).
         weight_units: the party's weight, see `EncodingPlan.weight_units`.
-        out: ring words, shape (limbs, k).
+        out: shape (limbs, k).
 
     Raises:
         LocalError: an element changed by more than the bound.

@@ -1,7 +1,7 @@
 """`EncodingPlan`: everything that all parties and the coordinator must agree on for their vectors to add up.
 
-The plan is public, part of the transcript that keys the masks, and has exactly one encoding. From it follow the length u of the ring
-vector, where each number lies in it, and a proof that no sum can wrap:
+The plan is public, part of the transcript that keys the masks, and has exactly one encoding. From it follow the lengths of the two parts
+of a vector (`stfed.encoding.vector`), where each number lies in them, and a proof that no sum can wrap:
 
     A party's word for a float coordinate lies in [-(q + 1), q + 1], where q is `largest_value` and the 1 is for rounding. With
         n (q + 1) <= 2^(b-1) - 1        (b = `ring_bits`, n = `parties`)
@@ -17,10 +17,9 @@ total weight. `max_weight` close to the real weights and `clip` close to the rea
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -50,10 +49,19 @@ MAX_METRIC = 1 << 53
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each number lies in the vector: weight, clipped count and metrics first, then the tensors in the plan's order."""
+    """Where each number lies.
+
+    Attributes:
+        weight: in the wide part: the weight.
+        clipped: the number of clipped coordinates.
+        saturated: one if the weight was.
+        metrics: the metric slots.
+        tensors: by tensor, in the plan's order: in the ring part for a float tensor, in the wide part for any other.
+    """
 
     weight: slice
     clipped: slice
+    saturated: slice
     metrics: slice
     tensors: tuple[slice, ...]
 
@@ -67,9 +75,9 @@ class EncodingPlan:
         parties: n, the size of the cohort; the sum of any n vectors or fewer is safe.
         ring_bits: b, 8 to 64; the ring is Z/2^b.
         clip: c, the largest change of a coordinate that is sent as it is; larger ones are cut to it and counted.
-        max_weight: W, the largest weight, at most 2^40.
-        cap_weight: what happens to a weight over W: it counts as W if true, and is refused otherwise.
-        metric_slots: how many numbers all metrics together may have.
+        max_weight: W, the largest weight, at most 2^40. A larger one counts as W; how many did is in the sum.
+        uniform: every party weighs 1, whatever its `weight_key` says; that number then never leaves the party, not even in the sum.
+        metric_slots: how many metrics there may be.
         weight_key: the metric that is the weight, as in Flower's `weighted_by_key`; it takes no slot.
 
     Raises:
@@ -81,7 +89,7 @@ class EncodingPlan:
     ring_bits: int = 32
     clip: float = 8.0
     max_weight: float = 10_000.0
-    cap_weight: bool = False
+    uniform: bool = False
     metric_slots: int = 32
     weight_key: str = "num-examples"
 
@@ -102,8 +110,10 @@ class EncodingPlan:
                 f"ring_bits={self.ring_bits} leaves less than one bit a value for {self.parties} parties",
                 hint=f"set ring_bits to at least {needed_bits}",
             )
-        if self.vector_length > MAX_WORDS:
-            raise LocalError(f"the vector would have {self.vector_length} words, at most {MAX_WORDS} are allowed")
+        if self.uniform and self.max_weight != 1:
+            raise LocalError(f"with uniform weights the largest weight is 1, not {self.max_weight:g}", hint="set max_weight=1")
+        if self.vector_length + self.wide_length > MAX_WORDS:
+            raise LocalError(f"the vector would have {self.vector_length + self.wide_length} words, at most {MAX_WORDS} are allowed")
 
     @classmethod
     def for_arrays(cls, arrays: Mapping[str, Array], *, parties: int, **settings: Any) -> EncodingPlan:
@@ -154,63 +164,65 @@ class EncodingPlan:
     @property
     def weight_format(self) -> WideFormat:
         """The weight, in steps of 2^-20."""
-        return self._wide(self.max_weight_units)
+        return WideFormat(self.max_weight_units, self.parties)
 
     @property
     def clipped_format(self) -> WideFormat:
         """The number of clipped coordinates."""
-        return self._wide(sum(spec.size for spec in self.tensors if spec.is_float))
+        return WideFormat(self.vector_length, self.parties)
+
+    @property
+    def saturated_format(self) -> WideFormat:
+        """One for a party whose weight is out of range."""
+        return WideFormat(1, self.parties)
 
     @property
     def metric_format(self) -> WideFormat:
         """One metric: weight times (value + `MAX_METRIC`), each in its fixed point."""
-        return self._wide(self.max_weight_units * (2 * MAX_METRIC << METRIC_FRACTION_BITS))
+        return WideFormat(self.max_weight_units * (2 * MAX_METRIC << METRIC_FRACTION_BITS), self.parties)
 
     def integer_format(self, dtype: str) -> WideFormat:
         """One element of an integer or bool tensor: weight times (change + its bound)."""
-        return self._wide(self.max_weight_units * 2 * INTEGER_CHANGE[dtype])
-
-    def _wide(self, largest: int) -> WideFormat:
-        return WideFormat(largest, self.parties, self.ring_bits)
-
-    def words(self, spec: TensorSpec) -> int:
-        """Ring words that a tensor takes."""
-        return spec.size if spec.is_float else spec.size * self.integer_format(spec.dtype).limbs
-
-    @property
-    def _header_lengths(self) -> tuple[int, int, int]:
-        return self.weight_format.limbs, self.clipped_format.limbs, self.metric_slots * self.metric_format.limbs
+        return WideFormat(self.max_weight_units * 2 * INTEGER_CHANGE[dtype], self.parties)
 
     @property
     def vector_length(self) -> int:
-        """u, the number of ring words."""
-        return sum(self._header_lengths) + sum(map(self.words, self.tensors))
+        """u, the number of ring words: one for each float coordinate."""
+        return sum(spec.size for spec in self.tensors if spec.is_float)
+
+    @property
+    def wide_groups(self) -> tuple[tuple[int, int], ...]:
+        """(limbs, count) of the wide numbers, in order: weight, clipped, saturated, metrics, then the integer and bool tensors."""
+        header = (self.weight_format.limbs, 1), (self.clipped_format.limbs, 1), (self.saturated_format.limbs, 1)
+        tensors = ((self.integer_format(spec.dtype).limbs, spec.size) for spec in self.tensors if not spec.is_float)
+        return (*header, (self.metric_format.limbs, self.metric_slots), *tensors)
+
+    @property
+    def wide_length(self) -> int:
+        """w, the number of words that the wide numbers take."""
+        return sum(limbs * count for limbs, count in self.wide_groups)
 
     def layout(self) -> Layout:
         """Where each number lies in the vector."""
-        ends = list(accumulate((*self._header_lengths, *map(self.words, self.tensors)), initial=0))
-        weight, clipped, metrics, *tensors = map(slice, ends, ends[1:])
-        return Layout(weight, clipped, metrics, tuple(tensors))
+        wide = _consecutive(limbs * count for limbs, count in self.wide_groups)
+        ring = _consecutive(spec.size for spec in self.tensors if spec.is_float)
+        weight, clipped, saturated, metrics = (next(wide) for _ in range(4))
+        return Layout(weight, clipped, saturated, metrics, tuple(next(ring if spec.is_float else wide) for spec in self.tensors))
 
-    def weight_units(self, weight: object) -> int:
-        """The weight in steps of 2^-20, as it counts in the sum and everywhere else: capped if the plan says so.
+    def weight_units(self, weight: object) -> tuple[int, bool]:
+        """The weight in steps of 2^-20, as it counts in the sum and everywhere else, and whether it had to be saturated to [0, W].
+
+        Out of range is no refusal: the coordinator chooses W and `weight_key`, and a party that refuses would tell it on which side of W
+        its number lies.
 
         Raises:
-            LocalError: not a finite number, negative, over `max_weight` and not capped, or too small to count though not zero. The
-                weight is as private as the update, so no message has it.
+            LocalError: not a finite number. The weight is as private as the update, so no message has it.
         """
+        if self.uniform:
+            return 1 << WEIGHT_FRACTION_BITS, False
         units = fixed_point(weight, WEIGHT_FRACTION_BITS, f"the weight {self.weight_key!r}")
-        assert isinstance(weight, int | float)
-        if weight < 0:
-            raise LocalError(f"the weight {self.weight_key!r} is negative")
-        if weight > self.max_weight and not self.cap_weight:
-            raise LocalError(
-                f"the weight {self.weight_key!r} is over max_weight={self.max_weight:g} of the plan",
-                hint="raise max_weight to the largest weight of any party, or set cap_weight to count larger ones as max_weight",
-            )
-        if weight and not units:
-            raise LocalError(f"the weight {self.weight_key!r} is under the resolution 2^-{WEIGHT_FRACTION_BITS} and not zero")
-        return min(units, self.max_weight_units)
+        inside = min(max(units, 0), self.max_weight_units)
+        return inside, inside != units
 
     def weighted_scale(self, weight_units: int) -> float:
         """Ring units for a delta of 1 at this weight: at most `scale`, rounded once."""
@@ -230,7 +242,7 @@ class EncodingPlan:
             .u8(self.ring_bits)
             .f64(self.clip)
             .f64(self.max_weight)
-            .u8(self.cap_weight)
+            .u8(self.uniform)
             .u32(self.metric_slots)
             .text(self.weight_key)
             .getvalue()
@@ -250,14 +262,22 @@ class EncodingPlan:
         try:
             tensors = tuple(reader.vector("tensors", _read_spec, max_items=MAX_TENSORS, item_min_bytes=12))
             parties, ring_bits = reader.u32("parties"), reader.u8("ring_bits")
-            clip, max_weight, cap_weight = reader.f64("clip"), reader.f64("max_weight"), reader.u8("cap_weight")
-            if cap_weight > 1:
-                raise reader.fail("cap_weight", "is neither 0 nor 1")
+            clip, max_weight, uniform = reader.f64("clip"), reader.f64("max_weight"), reader.u8("uniform")
+            if uniform > 1:
+                raise reader.fail("uniform", "is neither 0 nor 1")
             metric_slots, weight_key = reader.u32("metric_slots"), reader.text("weight_key", max_bytes=MAX_NAME_BYTES)
             reader.end()
-            return cls(tensors, parties, ring_bits, clip, max_weight, bool(cap_weight), metric_slots, weight_key)
+            return cls(tensors, parties, ring_bits, clip, max_weight, bool(uniform), metric_slots, weight_key)
         except LocalError as error:
             raise DecodeError(f"encoding plan: {error.message}", hint=error.hint) from None
+
+
+def _consecutive(lengths: Iterable[int]) -> Iterator[slice]:
+    """Slices of these lengths, one behind the other."""
+    start = 0
+    for length in lengths:
+        yield slice(start, start + length)
+        start += length
 
 
 def _read_spec(reader: Reader) -> TensorSpec:

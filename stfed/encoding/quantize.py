@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TILE = 1 << 16
-"""Elements a tile: 1.3 MiB of scratch; half or twice as many measure the same or slower."""
+"""Elements a tile: 1.3 MiB of scratch, about what a core's second-level cache holds."""
 
 DITHER_BYTES = 4
 """Random bytes a float coordinate takes, in vector order, whatever the tile."""

@@ -1,9 +1,10 @@
-"""Exact wide integers in a narrow ring: the sum of up to `parties` of them comes back digit by digit, with nothing lost.
+"""Exact wide integers beside the ring vector: their sum comes back whole, and nothing but their sum.
 
-A number is written in base 2^L, one digit (*limb*) a ring word, where L = b - ceil(log2 n). No limb sum wraps: n limbs add up to at most
-n (2^L - 1) <= 2^b - n < 2^b. So the limb sums, each read as an integer and not as a residue, put together with their powers of 2^L, are
-the sum of the numbers. This costs words, not precision: it carries what must be exact (the weight, counters) or has an unknown range
-(metrics).
+What must be exact (the weight, counters) or has an unknown range (metrics) is added in Z/2^(30 m), with m large enough that n numbers never
+wrap. A number is m *limbs* of 30 bits, one 32-bit word each, and carries run through all limbs of a number before it leaves anybody: a
+party masks the number as a whole. Summing the limbs as separate ring elements would be simpler and wrong: the coordinator would learn the
+sum of each digit, and the carries between them tell how a sum is made up (three weights 1000 + 1000 + 24 and 1500 + 476 + 48 have one sum
+and different digit sums).
 
 Signed numbers are written with an offset. The pipeline sends w (v + V) for a value v in [-V, V] and a weight w, so that the offset of the
 sum is V times the total weight, which the coordinator knows exactly.
@@ -12,7 +13,7 @@ sum is V times the total weight, which the coordinator knows exactly.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,74 +22,77 @@ from numpy.typing import NDArray
 
 from stfed.errors import LocalError
 
-MAX_LIMB_BITS = 30
-"""Limbs stay this short so that the array kernel can multiply a limb by an element of up to 33 bits in 64-bit arithmetic."""
+LIMB_BITS = 30
+"""Short enough for the array kernel to multiply a limb by an element of up to 33 bits in 64-bit arithmetic."""
+LIMB_MASK = (1 << LIMB_BITS) - 1
 MAX_ELEMENT_BITS = 33
 
 
 @dataclass(frozen=True, slots=True)
 class WideFormat:
-    """How integers in [0, `largest`] are cut into limbs, at most `parties` of them summed in words of `ring_bits` bits.
-
-    Raises:
-        LocalError: the ring leaves less than one bit a limb.
-    """
+    """Integers in [0, `largest`], at most `parties` of them summed."""
 
     largest: int
     parties: int
-    ring_bits: int
-
-    def __post_init__(self) -> None:
-        if self.limb_bits < 1:
-            raise LocalError(
-                f"ring_bits={self.ring_bits} leaves no bit a limb for {self.parties} parties",
-                hint=f"set ring_bits to at least {self.ring_bits - self.limb_bits + 1}",
-            )
-
-    @property
-    def limb_bits(self) -> int:
-        """L."""
-        return min(MAX_LIMB_BITS, self.ring_bits - (self.parties - 1).bit_length())
 
     @property
     def limbs(self) -> int:
-        """Ring words a number takes; none if the only number is zero."""
-        return -(-self.largest.bit_length() // self.limb_bits)
+        """m, the words that a number takes: enough for the sum of all parties; none if the only number is zero."""
+        return -(-(self.parties * self.largest).bit_length() // LIMB_BITS)
 
     def split(self, value: int) -> list[int]:
         """The limbs of one integer in [0, `largest`], least significant first."""
         assert 0 <= value <= self.largest, "the caller bounds what it encodes"
-        mask = (1 << self.limb_bits) - 1
-        return [value >> (self.limb_bits * place) & mask for place in range(self.limbs)]
+        return [value >> (LIMB_BITS * place) & LIMB_MASK for place in range(self.limbs)]
 
-    def join(self, sums: Sequence[int]) -> int:
-        """The exact sum of the integers whose limb sums (mod 2^b) are given."""
-        mask = (1 << self.ring_bits) - 1
-        return sum((int(word) & mask) << (self.limb_bits * place) for place, word in enumerate(sums))
+    def join(self, limbs: Sequence[int]) -> int:
+        """The integer of these limbs."""
+        return sum(int(limb) << (LIMB_BITS * place) for place, limb in enumerate(limbs))
 
-    def split_products(self, elements: NDArray[np.uint64], factor: int, out: NDArray[Any]) -> None:
+    def split_products(self, elements: NDArray[np.uint64], factor: int, out: NDArray[np.uint32]) -> None:
         """Writes the limbs of `factor * elements[i]` into `out[:, i]`: schoolbook multiplication, one digit of `factor` at a time.
 
         Args:
             elements: shape (k,), each under 2^33.
             factor: not negative; every product is at most `largest`.
-            out: ring words, shape (limbs, k).
+            out: shape (limbs, k).
         """
-        bits, mask = np.uint64(self.limb_bits), np.uint64((1 << self.limb_bits) - 1)
+        bits, mask = np.uint64(LIMB_BITS), np.uint64(LIMB_MASK)
         carry = np.zeros_like(elements)
         for place in range(self.limbs):
-            carry += elements * np.uint64(factor >> (self.limb_bits * place) & int(mask))
+            carry += elements * np.uint64(factor >> (LIMB_BITS * place) & LIMB_MASK)
             out[place] = carry & mask
             carry >>= bits
         assert not carry.any(), "the caller bounds what it encodes"
 
-    def join_products(self, sums: NDArray[Any]) -> NDArray[np.object_]:
-        """`join` for each column of `sums`, shape (limbs, k): an array of Python integers, shape (k,)."""
-        mask = (1 << self.ring_bits) - 1
-        total = np.zeros(sums.shape[1], dtype=object)
+    def join_products(self, limbs: NDArray[np.uint32]) -> NDArray[np.object_]:
+        """`join` for each column, shape (limbs, k): an array of Python integers, shape (k,)."""
+        total = np.zeros(limbs.shape[1], dtype=object)
         for place in range(self.limbs):
-            total += (sums[place].astype(object) & mask) << (self.limb_bits * place)
+            total += limbs[place].astype(object) << (LIMB_BITS * place)
         return total
+
+
+def carry(sums: NDArray[np.int64], groups: Iterable[tuple[int, int]]) -> NDArray[np.uint32]:
+    """Limbs again from limb sums: each number reduced modulo 2^(30 limbs), with the carries, and borrows, run through.
+
+    Args:
+        sums: shape (words,), sums and differences of fewer than 2^32 limbs each.
+        groups: (limbs, count) of the numbers, in order; a group lies limb by limb, as a matrix of shape (limbs, count).
+    """
+    out = np.empty(sums.shape, np.uint32)
+    at = 0
+    for limbs, count in groups:
+        size = limbs * count
+        group, reduced = sums[at : at + size].reshape(limbs, count), out[at : at + size].reshape(limbs, count)
+        over = np.zeros(count, np.int64)
+        for place in range(limbs):
+            over += group[place]
+            reduced[place] = over & LIMB_MASK
+            over >>= LIMB_BITS  # arithmetic: a negative sum borrows
+        at += size
+    assert at == sums.size, "the groups cover the words"
+    return out
 
 
 def fixed_point(value: object, fraction_bits: int, what: str) -> int:

@@ -57,6 +57,12 @@ def check(strategy: Strategy) -> None:
         for refused, (reason, instead) in REFUSED.items():
             if isinstance(layer, refused):
                 raise LocalError(f"{type(layer).__name__} cannot run on a secure sum: {reason}", hint=instead)
+        if getattr(layer, "accountant", None) is not None:
+            raise LocalError(
+                f"{type(layer).__name__} cannot account for a secure sum: its accountant holds only if all parties weigh the same, and a "
+                "secure sum does not show what a party weighs, so its check would always pass",
+                hint="leave accountant out",
+            )
 
 
 def weight_key(strategy: Strategy) -> str:

@@ -74,8 +74,9 @@ class RoundReport:
         n, k, t, graph: the cohort and the protocol's parameters.
         ring_bits, clip, max_weight: the encoding's.
         parameters: length of the vector in ring words.
-        total_weight: sum of the weights, exact.
+        total_weight: sum of the weights, exact. Not in the event log: the totals of two rounds tell the weight of who took part in one.
         clipped: coordinates clipped, over all parties.
+        saturated: parties whose weight was over `max_weight`.
         error_bound: worst-case absolute error of a coordinate of the mean.
         metrics: the means of the parties' metrics.
         seconds: by step: join, prepare, train, unmask, sum.
@@ -100,8 +101,9 @@ class RoundReport:
     parameters: int = 0
     total_weight: float = 0.0
     clipped: int = 0
+    saturated: int = 0
     error_bound: float = 0.0
-    metrics: dict[str, float | list[float]] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     bytes_down: Counter[str] = field(default_factory=Counter)
     bytes_up: Counter[str] = field(default_factory=Counter)
@@ -137,12 +139,14 @@ class RoundReport:
 
     def note_result(self, result: DecodedSum, summed: tuple[int, ...]) -> None:
         """Notes what the round released."""
-        self.summed, self.total_weight, self.clipped = summed, result.total_weight, result.clipped
+        self.summed, self.total_weight = summed, result.total_weight
+        self.clipped, self.saturated = result.clipped, result.saturated
         self.error_bound, self.metrics = result.error_bound, dict(result.metrics)
 
     def as_dict(self) -> dict[str, object]:
         """As plain JSON values; node ids are strings, because JSON's numbers do not hold 64 bits everywhere."""
         entry = asdict(self)
+        del entry["total_weight"]
         entry["asked"], entry["summed"] = [str(node) for node in self.asked], [str(node) for node in self.summed]
         entry["dropped"] = {str(node): drop for node, drop in self.dropped.items()}
         entry["seconds"] = {step: round(seconds, 4) for step, seconds in self.seconds.items()}

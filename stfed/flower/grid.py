@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
-from flwr.supercore.run import Run
 from flwr.serverapp import Grid
+from flwr.supercore.run import Run
 from numpy.typing import NDArray
 
 from stfed.encoding import DecodedSum
-from stfed.errors import LocalError, PeerError, QuorumError
+from stfed.errors import DecodeError, LocalError, PeerError, QuorumError, StfedError
+from stfed.flower import votes
 from stfed.flower.courier import Courier
 from stfed.flower.events import EventLog, RoundReport
 from stfed.flower.journal import Journal
@@ -111,7 +112,7 @@ class SecureGrid(Grid):
             timeout: seconds that TRAIN waits for replies; the light steps have their own, `Settings.light_timeout_s`.
 
         Returns:
-            One reply per party summed, all with the mean, then the error replies of parties that sent one.
+            One reply per party summed, all with the mean, then the error replies of parties that sent one and are not in the sum.
 
         Raises:
             QuorumError: too few parties are left (with `on_failure="skip"`: no replies but the errors).
@@ -127,23 +128,31 @@ class SecureGrid(Grid):
         try:
             result = round_.execute(timeout)
             replies = _synthetic_replies(request, result, round_.report.summed, self._weight_key)
-        except (QuorumError, PeerError) as error:
+        except StfedError as error:
             round_.report.failure = str(error)
-            if self.settings.on_failure == "raise":
+            if self.settings.on_failure == "raise" or not isinstance(error, QuorumError | PeerError | DecodeError):
                 raise
             log.error("round %d failed, the model stays as it is: %s", round_.report.round, error)
         finally:
             self.reports.append(round_.report)
             self._events.emit("round", **round_.report.as_dict())
-        errors = [Message(error, reply_to=request.messages[node]) for node, error in round_.errors.items()]
+        # One reply to a message: who failed after its update was in the sum has answered with the sum.
+        summed = set(round_.report.summed)
+        errors = [Message(error, reply_to=request.messages[node]) for node, error in round_.errors.items() if node not in summed]
         return [*replies, *errors]
 
 
 def _synthetic_replies(request: Request, result: DecodedSum, nodes: tuple[int, ...], weight_key: str) -> list[Message]:
-    """One reply per party summed: the mean, and total/count as its weight."""
-    metrics = MetricRecord({**result.metrics, weight_key: result.total_weight / len(nodes)})
-    content: dict[str, ArrayRecord | MetricRecord] = {"metrics": metrics}
-    if request.phase is Phase.TRAIN:
+    """One reply per party summed: the mean, and total/count as its weight. Votes are the exception: as many replies as voted have a 1."""
+    train = request.phase is Phase.TRAIN
+    metrics: dict[str, Any] = {**result.metrics, weight_key: result.total_weight / len(nodes)}
+    arrays: dict[str, ArrayRecord] = {}
+    if train:
         key = next(iter(request.content.array_records))
-        content[key] = ArrayRecord({name: SharedArray.of(np.asarray(values)) for name, values in result.arrays.items()})
-    return [Message(RecordDict(dict(content)), reply_to=request.messages[node]) for node in nodes]
+        arrays[key] = ArrayRecord({name: SharedArray.of(np.asarray(values)) for name, values in result.arrays.items()})
+    ones = votes.ones(result.metrics, len(nodes)) if train else None
+    replies = []
+    for at, node in enumerate(nodes):
+        own = metrics if ones is None else {**metrics, votes.VOTE: int(at < ones)}
+        replies.append(Message(RecordDict({**arrays, "metrics": MetricRecord(own)}), reply_to=request.messages[node]))
+    return replies

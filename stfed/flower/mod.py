@@ -8,7 +8,13 @@ leaves the party in any other form: what cannot ride in the vector is refused, a
 without secure aggregation, or one that wants to get around it) is refused before the function runs, and when the function fails, its
 error text, which may quote data, stays in the party's own log.
 
-Put it first in `mods`, so that it sees what the other mods made of the reply, and on the whole ClientApp, not on `@app.train` alone.
+Put it first in the ClientApp's `mods`: the first mod is the outermost, so it sees what the others made of the reply. Flower's clipping and
+local-DP mods are for training only and go to the train function:
+
+    app = ClientApp(mods=[secagg_mod])
+
+    @app.train(mods=[fixedclipping_mod])
+    def train(message, context): ...
 """
 
 from __future__ import annotations
@@ -16,6 +22,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flwr.app import Context, Message, RecordDict
@@ -23,9 +30,9 @@ from numpy.typing import NDArray
 
 from stfed.crypto.keystream import random_filler
 from stfed.crypto.random import system_entropy
-from stfed.encoding import encode_update, pack
-from stfed.errors import LocalError
-from stfed.flower import records
+from stfed.encoding import Vector, encode_update, pack_vector
+from stfed.errors import DecodeError, LocalError
+from stfed.flower import records, votes
 from stfed.flower.store import SqliteStore
 from stfed.secagg.messages import Kind, Phase, peek
 from stfed.secagg.party import Party, Ticket
@@ -44,6 +51,10 @@ class PlainMessageError(RefusedError):
 
 class TrainFunctionError(LocalError):
     """The party's own function failed, or returned what secure aggregation cannot carry."""
+
+
+class PartyError(LocalError):
+    """This party cannot take part, for a reason that concerns nobody else."""
 
 
 class SecAggMod:
@@ -72,8 +83,19 @@ class SecAggMod:
 
         Raises:
             RefusedError: the message breaks a rule of the protocol or of this party's policy; Flower turns it into an error reply.
-            TrainFunctionError: the wrapped function failed or returned what cannot be summed.
+            DecodeError: the message is none of ours.
+            TrainFunctionError: the wrapped function failed, or its reply cannot be summed.
+            PartyError: something on this party's side is wrong. The coordinator is told nothing else; the party's log has it.
         """
+        try:
+            return self._answer(message, context, call_next)
+        except (RefusedError, DecodeError, TrainFunctionError):
+            raise
+        except Exception:
+            log.exception("this party cannot answer the %s message", message.metadata.message_type)
+            raise PartyError("this party cannot take part", hint="details are in its own log") from None
+
+    def _answer(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         request, content = records.detach(message.content)
         if request is None:
             raise PlainMessageError(
@@ -91,19 +113,17 @@ class SecAggMod:
     def _train(
         self, party: Party, request: bytes, content: RecordDict, message: Message, context: Context, call_next: ClientAppCallable
     ) -> Message:
-        message_type = message.metadata.message_type
-        phase = records.phase_of(message_type)
-        ticket = party.start_training(request, records.content_digest(message_type, content))
-        if ticket.facts.phase is not phase:
-            raise RefusedError(f"PREPARE was for {ticket.facts.phase.name.lower()}, the message is {message_type!r}")
+        metadata = message.metadata
+        phase = records.phase_of(metadata.message_type)
+        ticket = party.start_training(request, records.content_digest(metadata.message_type, metadata.group_id, content), phase)
         # Read before the function runs: it may change the records in place.
         received = _received(content) if phase is Phase.TRAIN else {}
         message.content = content
         reply = _call(call_next, message, context)
         vector, schema = _encode(ticket, received, reply)
         ticket.masks.apply(vector)
-        payload = pack(vector, ticket.masks.plan.ring_bits)
-        return Message(records.masked(party.finish_training(ticket, schema, len(payload)), bytes(payload)), reply_to=message)
+        payload = pack_vector(vector, ticket.masks.plan)
+        return Message(records.masked(party.finish_training(ticket, schema, len(payload)), payload), reply_to=message)
 
 
 def _received(content: RecordDict) -> dict[str, NDArray[np.generic]]:
@@ -129,8 +149,12 @@ def _call(call_next: ClientAppCallable, message: Message, context: Context) -> R
     return reply.content
 
 
-def _encode(ticket: Ticket, received: dict[str, NDArray[np.generic]], reply: RecordDict) -> tuple[NDArray[np.generic], bytes]:
-    """The reply as one ring vector, and which metrics are in it."""
+def _encode(ticket: Ticket, received: dict[str, NDArray[np.generic]], reply: RecordDict) -> tuple[Vector, bytes]:
+    """The reply as one vector, and which metrics are in it.
+
+    What cannot be encoded is refused in one and the same words, whatever the reason: which bound a party's numbers break would tell the
+    coordinator, who chooses the bounds, about the numbers.
+    """
     plan, train = ticket.masks.plan, ticket.facts.phase is Phase.TRAIN
     arrays, metrics = list(reply.array_records.values()), list(reply.metric_records.values())
     expected = "one ArrayRecord and one MetricRecord" if train else "one MetricRecord"
@@ -139,12 +163,19 @@ def _encode(ticket: Ticket, received: dict[str, NDArray[np.generic]], reply: Rec
             f"the reply must be {expected} and nothing else: everything in it is summed, nothing leaves in clear; "
             f"it has {len(arrays)} ArrayRecords, {len(metrics)} MetricRecords and {len(reply.config_records)} ConfigRecords"
         )
-    values = dict(metrics[0])
-    weight = values.pop(plan.weight_key, None)
-    if weight is None or isinstance(weight, list):
-        raise TrainFunctionError(f"the MetricRecord must have the weight {plan.weight_key!r} as one number")
-    trained = {name: array.numpy() for name, array in arrays[0].items()} if train else {}
-    update = encode_update(plan, received, trained, weight, values, random_filler(system_entropy))
+    try:
+        values: dict[str, Any] = dict(metrics[0])
+        weight = values.pop(plan.weight_key, 1 if plan.uniform else None)
+        if weight is None:
+            raise LocalError(f"the MetricRecord has no {plan.weight_key!r}, which is the weight")
+        trained = {name: array.numpy() for name, array in arrays[0].items()} if train else {}
+        counted = votes.cast(values, weight, plan) if train else values
+        update = encode_update(plan, received, trained, weight, counted, random_filler(system_entropy))
+    except LocalError as error:
+        log.error("the reply of the %s function cannot be summed: %s", ticket.facts.phase.name.lower(), error)
+        raise TrainFunctionError(
+            f"the reply of the {ticket.facts.phase.name.lower()} function cannot be summed", hint="details are in this party's own log"
+        ) from None
     return update.vector, update.schema.encode()
 
 

@@ -117,17 +117,17 @@ def describe(message: Message) -> tuple[str, int] | None:
     return _STEPS[kind], header.round
 
 
-def content_digest(message_type: str, content: RecordDict) -> bytes:
+def content_digest(message_type: str, group_id: str, content: RecordDict) -> bytes:
     """32 bytes over everything that a train or evaluate function receives; both sides compute it, it goes into the transcript.
 
-    Records and entries are hashed in the order of their names, each with its kind, so the result does not depend on how a transport
-    orders or chunks them. Arrays count with their serialised bytes, dtype and shape.
+    Records and entries are hashed in their order, each with its kind: an app that reads a model as a list would otherwise get another one
+    if the order were another. Arrays count with their serialised bytes, dtype and shape. Flower's message type and group id are in,
+    because a function can read them; message id and times differ between parties by nature and are not.
     """
-    state = hashlib.sha256(Writer().opaque(Label.MODEL.value).text(message_type).u32(len(content)).getvalue())
-    for key in sorted(content):
-        record = content[key]
+    state = hashlib.sha256(Writer().opaque(Label.MODEL.value).text(message_type).text(group_id).u32(len(content)).getvalue())
+    for key, record in content.items():
         state.update(Writer().text(key).text(type(record).__name__).u32(len(record)).getvalue())
-        for name in sorted(record):
+        for name in record:
             state.update(Writer().text(name).getvalue())
             if isinstance(record, ArrayRecord):
                 array = record[name]

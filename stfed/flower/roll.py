@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
-from flwr.app import Message
+from flwr.app import Error, Message
 from flwr.serverapp import Grid
 
 from stfed.errors import DecodeError, QuorumError
@@ -30,11 +30,17 @@ class Roll:
         self._grid, self._courier, self._journal, self._settings, self._events = grid, courier, journal, settings, events
         self._enrolment: Enrolment | None = None
         self._knows_directory: set[int] = set()
+        self._absent: dict[int, Drop] = {}
         self._failures: dict[int, int] = {}
         self._rounds_until_retry: dict[int, int] = {}
 
-    def enrol(self, nodes: Iterable[int], report: RoundReport) -> Enrolment:
+    def enrol(self, nodes: Collection[int], report: RoundReport, errors: dict[int, Error]) -> Enrolment:
         """The enrolment for a round with these nodes; a new epoch if one of them is new or due for another try.
+
+        Args:
+            nodes: whom the strategy sampled.
+            report: notes what JOIN took.
+            errors: takes the error replies of these nodes.
 
         Raises:
             QuorumError: nobody joins.
@@ -43,15 +49,23 @@ class Roll:
         for node in waiting:
             self._rounds_until_retry[node] = self._rounds_until_retry.get(node, 0) - 1
         if self._enrolment is None or any(self._rounds_until_retry[node] < 0 for node in waiting):
-            self._enrolment = self._join({*self._grid.get_node_ids(), *nodes}, report)
+            replies: dict[int, Error] = {}
+            self._enrolment = self._join({*self._grid.get_node_ids(), *nodes}, report, replies)
+            errors.update((node, error) for node, error in replies.items() if node in nodes)
         return self._enrolment
 
     def present(self, node: int) -> bool:
         """Whether the node has joined and answered since."""
-        return self._enrolment is not None and node in self._enrolment.nodes and node not in self._failures
+        return self._enrolment is not None and node in self._enrolment.nodes and node not in self._absent
 
-    def mark_absent(self, node: int) -> None:
+    def why_absent(self, node: int) -> Drop:
+        """Why a node is not present, as a drop in the JOIN of the round that it misses."""
+        why = self._absent.get(node)
+        return Drop("join", DropReason.NO_REPLY) if why is None else Drop("join", why.reason, why.detail)
+
+    def mark_absent(self, node: int, why: Drop) -> None:
         """The node did not prepare: it has to join again before it can take part."""
+        self._absent[node] = why
         self._failures[node] = self._failures.get(node, 0) + 1
         self._rounds_until_retry[node] = (1 << min(self._failures[node] - 1, _MAX_BACKOFF)) - 1
 
@@ -61,10 +75,11 @@ class Roll:
         return () if node in self._knows_directory else self._enrolment.directory.encoded
 
     def directory_arrived(self, node: int) -> None:
-        """The node has prepared in this epoch."""
+        """The node has prepared in this epoch: it is well again."""
         self._knows_directory.add(node)
+        self._failures.pop(node, None)
 
-    def _join(self, nodes: set[int], report: RoundReport) -> Enrolment:
+    def _join(self, nodes: set[int], report: RoundReport, errors: dict[int, Error]) -> Enrolment:
         run = self._grid.run.run_id
         epoch = self._journal.next_epoch(run)
         joining = Joining(Header(run, epoch, self._journal.position(run)[1]), self._settings.mode)
@@ -72,6 +87,7 @@ class Roll:
 
         def on_reply(node: int, reply: Message) -> None:
             if reply.has_error():
+                errors[node] = reply.error
                 joining.drops[node] = Drop("join", DropReason.ERROR_REPLY, reply.error.reason or "")
                 return
             try:
@@ -95,11 +111,11 @@ class Roll:
                 f"{error.message}: {first}", missing=error.missing, hint="every ClientApp needs the mod: ClientApp(mods=[secagg_mod])"
             ) from None
         joined = set(enrolment.nodes)
+        # Who joins may still refuse every PREPARE, so only a PREPARE resets the back-off.
         for node in joined:
-            self._failures.pop(node, None)
-            self._rounds_until_retry.pop(node, None)
+            self._absent.pop(node, None)
         for node in nodes - joined:
-            self.mark_absent(node)
+            self.mark_absent(node, joining.drops.get(node) or Drop("join", DropReason.NO_REPLY))
         self._knows_directory = set()
         self._events.emit(
             "epoch", epoch=epoch, asked=len(nodes), joined=len(joined), refused={str(n): d.detail for n, d in joining.drops.items()}

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from stfed.encoding import DecodedSum, EncodingPlan, MetricSchema, decode_sum
 from stfed.errors import DecodeError, LocalError, QuorumError
-from stfed.flower import records
+from stfed.flower import records, votes
 from stfed.flower.courier import Courier
 from stfed.flower.events import RoundReport
 from stfed.flower.journal import Journal
 from stfed.flower.roll import Roll
 from stfed.flower.settings import Settings
 from stfed.secagg.messages import Header, Phase
-from stfed.secagg.server import Collecting, Drop, DropReason, Enrolment, Preparing, Sum, Unmasking
+from stfed.secagg.server import Collecting, Enrolment, Preparing, Sum, Unmasking
 from stfed.secagg.transcript import RoundFacts
 
 log = logging.getLogger("stfed")
@@ -33,6 +33,7 @@ class Request:
 
     phase: Phase
     message_type: str
+    group_id: str
     content: RecordDict
     digest: bytes
     messages: Mapping[int, Message]
@@ -48,15 +49,17 @@ class Request:
         first: Message | None = None
         digest = b""
         for message in messages:
-            node, message_type = message.metadata.dst_node_id, message.metadata.message_type
+            node, message_type, group = message.metadata.dst_node_id, message.metadata.message_type, message.metadata.group_id
             if node in by_node:
                 raise LocalError(f"the strategy sends two messages to node {node} in one round; a party has one vote in a sum")
             by_node[node] = message
             if first is None:
-                first, digest = message, records.content_digest(message_type, message.content)
-            elif message_type != first.metadata.message_type:
-                raise LocalError("the strategy mixes message types in one round; one sum is over one kind of reply")
-            elif not _same_records(message.content, first.content) and records.content_digest(message_type, message.content) != digest:
+                first, digest = message, records.content_digest(message_type, group, message.content)
+            elif (message_type, group) != (first.metadata.message_type, first.metadata.group_id):
+                raise LocalError("the strategy mixes message types or group ids in one round; one sum is over one kind of reply")
+            elif (
+                not _same_records(message.content, first.content) and records.content_digest(message_type, group, message.content) != digest
+            ):
                 raise LocalError(
                     f"the strategy sends node {node} another model or config than node {first.metadata.dst_node_id}: everything a train "
                     "function receives must be the same for all parties, or their masks do not cancel",
@@ -64,7 +67,7 @@ class Request:
                 )
         assert first is not None, "the grid answers an empty request itself"
         message_type = first.metadata.message_type
-        return cls(records.phase_of(message_type), message_type, first.content, digest, by_node)
+        return cls(records.phase_of(message_type), message_type, first.metadata.group_id, first.content, digest, by_node)
 
     def model(self) -> dict[str, NDArray[Any]]:
         """The model of a train request; an evaluation sums metrics only."""
@@ -83,7 +86,28 @@ class Request:
 
 def _same_records(one: RecordDict, other: RecordDict) -> bool:
     """Whether two contents are made of the very same record objects, as FedAvg's are: nothing to hash again."""
-    return one is other or (one.keys() == other.keys() and all(one[key] is other[key] for key in one))
+    return one is other or (list(one) == list(other) and all(one[key] is other[key] for key in one))
+
+
+def _warn_of_limits(report: RoundReport, decoded: DecodedSum, plan: EncodingPlan) -> None:
+    """Says when a result is not the plain mean because values or weights were out of range."""
+    if decoded.clipped:
+        log.warning(
+            "round %d: %d coordinates of %d updates were clipped to %g; raise clip if this goes on",
+            report.round,
+            decoded.clipped,
+            len(report.summed),
+            plan.clip,
+        )
+    if decoded.saturated:
+        log.warning(
+            "round %d: the %s of %d of %d parties is over max_weight and counts as %g; raise max_weight",
+            report.round,
+            plan.weight_key,
+            decoded.saturated,
+            len(report.summed),
+            plan.max_weight,
+        )
 
 
 class SecureRound:
@@ -114,7 +138,7 @@ class SecureRound:
             QuorumError: too few parties are left.
             PeerError: a party's secret is not the one it committed to.
         """
-        enrolment = self._roll.enrol(self._request.messages, self.report)
+        enrolment = self._roll.enrol(self._request.messages, self.report, self.errors)
         # After JOIN: an epoch starts behind the last round number used.
         self.report.round = self._journal.next_round(self._run)
         try:
@@ -127,15 +151,10 @@ class SecureRound:
                 for index, drop in self._step.drops.items():
                     self.report.drop(enrolment.nodes[index], drop)
         decoded = decode_sum(total.plan, total.total, len(total.survivors), self._received, MetricSchema.decode(total.schema))
+        if self._request.phase is Phase.TRAIN:
+            decoded.metrics = votes.counted(decoded.metrics, decoded.total_weight, len(total.survivors))
         self.report.note_result(decoded, tuple(enrolment.nodes[index] for index in total.survivors))
-        if decoded.clipped:
-            log.warning(
-                "round %d: %d coordinates of %d updates were clipped to %g; raise clip if this goes on",
-                self.report.round,
-                decoded.clipped,
-                len(total.survivors),
-                total.plan.clip,
-            )
+        _warn_of_limits(self.report, decoded, total.plan)
         return decoded
 
     def _begin(self, enrolment: Enrolment) -> Preparing:
@@ -143,21 +162,32 @@ class SecureRound:
         members = [node for node in messages if self._roll.present(node)]
         absent = messages.keys() - set(members)
         for node in absent:
-            self.report.drop(node, Drop("join", DropReason.NO_REPLY))
+            self.report.drop(node, self._roll.why_absent(node))
         n = len(members)
-        floor = settings.floor(max(2, n))
-        if n < floor:
+        least = settings.floor(max(2, n), n - 1)
+        if n < least:
             raise QuorumError(
-                f"{n} of {len(messages)} parties have joined, {floor} are needed for a sum", missing=[f"node {node}" for node in absent]
+                f"{n} of {len(messages)} parties have joined, {least} are needed for a sum",
+                missing=[f"node {node}" for node in absent],
+                hint="sample more parties per round: fraction_train, min_train_nodes",
             )
-        parameters = settings.parameters(n)
+        try:
+            parameters = settings.parameters(n)
+        except LocalError as error:
+            if not absent:
+                raise
+            raise QuorumError(
+                f"{n} of {len(messages)} parties have joined, too few for the settings: {error.message}",
+                missing=[f"node {node}" for node in absent],
+                hint=error.hint,
+            ) from None
         plan = EncodingPlan.for_arrays(
             self._received,
             parties=n,
             ring_bits=settings.ring_bits,
             clip=settings.clip,
             max_weight=settings.max_weight,
-            cap_weight=settings.cap_weight,
+            uniform=settings.uniform,
             metric_slots=settings.metric_slots,
             weight_key=self._weight_key,
         )
@@ -167,14 +197,19 @@ class SecureRound:
             header, self._request.phase, settings.mode, parameters.k, parameters.t, plan.encode(), cohort, directory.cohort_digest(cohort)
         )
         self.report.note_parameters(parameters, plan, header.epoch)
-        return Preparing(facts, enrolment.names(), floor)
+        return Preparing(facts, enrolment.names(), settings.floor(n, parameters.k))
 
     def _prepare(self, preparing: Preparing, enrolment: Enrolment) -> Collecting:
         index_of = enrolment.index_of()
         cohort = [enrolment.nodes[index] for index in preparing.facts.cohort]
-        contents = {
-            node: records.light(self.report.sent("prepare", preparing.request(self._roll.directory_for(node)).encode())) for node in cohort
-        }
+        # One copy each of the message with the directory and of the one without: the directory grows with the parties.
+        encoded: dict[bool, bytes] = {}
+        contents = {}
+        for node in cohort:
+            directory = self._roll.directory_for(node)
+            if bool(directory) not in encoded:
+                encoded[bool(directory)] = preparing.request(directory).encode()
+            contents[node] = records.light(self.report.sent("prepare", encoded[bool(directory)]))
 
         def add(node: int, content: RecordDict) -> None:
             preparing.add(index_of[node], self.report.received("prepare", records.message_of(content)))
@@ -184,8 +219,8 @@ class SecureRound:
         try:
             return preparing.close(self._request.digest)
         finally:
-            for index in preparing.drops:
-                self._roll.mark_absent(enrolment.nodes[index])
+            for index, drop in preparing.drops.items():
+                self._roll.mark_absent(enrolment.nodes[index], drop)
 
     def _train(self, collecting: Collecting, enrolment: Enrolment, timeout_s: float | None) -> Unmasking:
         index_of = enrolment.index_of()
@@ -199,7 +234,9 @@ class SecureRound:
             message, vector = records.unmasked(content)
             collecting.add(index_of[node], self.report.received("train", message, beside_bytes=len(vector)), vector)
 
-        self._exchange("train", contents, self._request.message_type, timeout_s, enrolment, add, collecting.fail)
+        self._exchange(
+            "train", contents, self._request.message_type, timeout_s, enrolment, add, collecting.fail, group_id=self._request.group_id
+        )
         return collecting.close()
 
     def _unmask(self, unmasking: Unmasking, enrolment: Enrolment) -> Sum:
@@ -229,6 +266,7 @@ class SecureRound:
         add: Callable[[int, RecordDict], None],
         fail: Callable[[int, str], None],
         complete: Callable[[], bool] = lambda: False,
+        group_id: str | None = None,
     ) -> None:
         index_of = enrolment.index_of()
 
@@ -244,5 +282,10 @@ class SecureRound:
 
         with self.report.timed(step, self._courier.now):
             self._courier.exchange(
-                contents, message_type, f"{step}-{self.report.round}", timeout_s=timeout_s, on_reply=on_reply, complete=complete
+                contents,
+                message_type,
+                f"{step}-{self.report.round}" if group_id is None else group_id,
+                timeout_s=timeout_s,
+                on_reply=on_reply,
+                complete=complete,
             )

@@ -35,7 +35,8 @@ class SimulationRuntime:
     """A SuperLink in simulation mode, for as long as the `with` block lasts.
 
     Args:
-        work_dir: a folder for Flower's home, the parties' state and the logs; made if it is not there.
+        work_dir: a folder for Flower's home, the parties' state and the logs; made if it is not there. It is the working folder of the
+            apps too, so what they save under a relative name is found here.
     """
 
     def __init__(self, work_dir: Path) -> None:
@@ -78,7 +79,7 @@ class SimulationRuntime:
         """
         config = self.work_dir / "run.toml"
         config.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in run_config.items()))
-        command = [_tool("flwr"), "run", str(app), _CONNECTION, "--stream", "--run-config", str(config)]
+        command = [_tool("flwr"), "run", str(app.resolve()), _CONNECTION, "--stream", "--run-config", str(config)]
         command += ["--federation-config", f"num-supernodes={num_supernodes} client-resources-num-cpus=1"]
         self._run = self._start(command, self.run_log)
 
@@ -100,7 +101,13 @@ class SimulationRuntime:
         }
         with log.open("ab") as output:
             return subprocess.Popen(  # noqa: S603 - our own tools, no shell
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+                command,
+                cwd=self.work_dir,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
             )
 
     def _stop(self) -> None:

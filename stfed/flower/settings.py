@@ -23,9 +23,11 @@ class Settings:
         threshold: t, checked instead of chosen.
         ring_bits: b, bits of a ring word and of a parameter on the wire, 8 to 64.
         clip: largest change of one coordinate of the model in one round; larger ones are cut to it and counted.
-        max_weight: largest weight (num-examples) of a party. The closer to the real ones, the more precise the mean.
-        cap_weight: count a larger weight as `max_weight`; otherwise a party with more refuses.
-        metric_slots: numbers that all metrics of a reply together may have.
+        max_weight: largest weight (num-examples) of a party. The closer to the real ones, the more precise the mean. A larger one counts
+            as this one, and the coordinator is told, through the sum, how many did.
+        uniform: every party counts the same, and its num-examples never leaves it. Without this, the exact total weight of each round is
+            part of the result, and the difference of two rounds is the weight of whoever took part in only one.
+        metric_slots: how many metrics a reply may have.
         light_timeout_s: how long JOIN, PREPARE and UNMASK wait for a party. TRAIN waits as long as `start(timeout=...)` says.
         on_failure: what a round does that cannot be finished securely: "raise", or "skip" (log the error, keep the model, go on).
     """
@@ -39,7 +41,7 @@ class Settings:
     ring_bits: int = 32
     clip: float = 8.0
     max_weight: float = 10_000.0
-    cap_weight: bool = False
+    uniform: bool = False
     metric_slots: int = 32
     light_timeout_s: float = 120.0
     on_failure: Literal["raise", "skip"] = "raise"
@@ -58,9 +60,9 @@ class Settings:
         """(k, t) for a cohort of n, or the reason why there are none."""
         return choose(n, self.gamma, self.delta, mode=self.mode, graph=self.graph, k=self.neighbours, t=self.threshold)
 
-    def floor(self, n: int) -> int:
+    def floor(self, n: int, k: int) -> int:
         """The fewest parties that a sum may have; what the parties' default policy asks for."""
-        return Policy(mode=self.mode, gamma=self.gamma, delta=self.delta).floor(n)
+        return Policy(mode=self.mode, gamma=self.gamma, delta=self.delta).floor(n, k)
 
     def as_dict(self) -> dict[str, object]:
         """As plain JSON values."""

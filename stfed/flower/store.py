@@ -3,11 +3,11 @@
 Flower's `Context` alone cannot hold the state: it is read when a message starts and written when it ends, so two messages in flight see
 the same old one. But it is the right place for the key: the record in the database is encrypted under a key that lives in the Context,
 which a SuperNode keeps in memory. So the file alone tells nothing, a restarted SuperNode has lost its secrets and joins again in the
-next epoch, and nothing secret is on disk in clear. The Context also counts the versions it has seen: a database that is older than that
-was put back from a copy and is refused.
+next epoch, and nothing secret is on disk in clear. The key is ratcheted with every version of the record, so what a disk keeps of older
+versions cannot be opened with today's key; a database that is older than the Context was put back from a copy and is refused.
 
 What stays readable without the key, on purpose: run, epoch and round numbers and hashes of models, which keep a party from using a round
-number twice after its secrets are lost.
+number twice after its secrets are lost. What nobody touched for 30 days is deleted when a run begins.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from flwr.app import ConfigRecord, Context
 
 from stfed.crypto import aead
-from stfed.crypto.kdf import framed
+from stfed.crypto.kdf import derive, framed
 from stfed.crypto.labels import Label
 from stfed.crypto.random import Entropy, system_entropy
 from stfed.errors import LocalError, PeerError
@@ -34,6 +34,7 @@ from stfed.secagg.store import Transaction
 FILE_NAME = "party.sqlite"
 _CONTEXT_RECORD = "stfed.store"
 _LOCK_TIMEOUT_S = 60.0
+_MAX_AHEAD = 10_000
 _KEEP_S = 30 * 24 * 3600.0
 _REJOIN = "the coordinator has to start a new epoch; this party then joins again with a new key"
 
@@ -42,8 +43,8 @@ CREATE TABLE IF NOT EXISTS runs (
     node INTEGER NOT NULL, run INTEGER NOT NULL, epoch INTEGER NOT NULL, round INTEGER NOT NULL, version INTEGER NOT NULL,
     touched REAL NOT NULL, record BLOB NOT NULL, PRIMARY KEY (node, run)) STRICT;
 CREATE TABLE IF NOT EXISTS contents (
-    node INTEGER NOT NULL, run INTEGER NOT NULL, phase INTEGER NOT NULL, digest BLOB NOT NULL,
-    PRIMARY KEY (node, run, phase, digest)) STRICT;
+    node INTEGER NOT NULL, phase INTEGER NOT NULL, digest BLOB NOT NULL, touched REAL NOT NULL,
+    PRIMARY KEY (node, phase, digest)) STRICT;
 """
 
 
@@ -84,30 +85,33 @@ class _Row:
         if row is None:
             return None
         _, _, version, record = row
-        if version < self.store.seen_version(self.run):
-            raise StateLostError(
-                f"this party's state is older (version {version}) than what it has seen (version {self.store.seen_version(self.run)}): "
-                "it was put back from a copy",
-                hint=_REJOIN,
-            )
         try:
-            return aead.open_random(self.store.key, record, self.store.associated_data(self.run, version))
+            return aead.open_random(self.store.key_at(self.run, version), record, self.store.associated_data(self.run, version))
         except PeerError:
             raise StateLostError("this party's state was written before its SuperNode restarted and cannot be read", hint=_REJOIN) from None
 
     def write(self, epoch: int, round_: int, record: bytes) -> None:
         row = self._select()
+        if row is None:
+            self._delete_old()
         version = max(row[2] if row else 0, self.store.seen_version(self.run)) + 1
-        sealed = aead.seal_random(self.store.key, record, self.store.associated_data(self.run, version), self.store.entropy)
+        key = self.store.key_at(self.run, version)
+        sealed = aead.seal_random(key, record, self.store.associated_data(self.run, version), self.store.entropy)
         self.connection.execute(
             "INSERT OR REPLACE INTO runs (node, run, epoch, round, version, touched, record) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (*self.store.key_of(self.run), epoch, round_, version, time.time(), sealed),
         )
-        self.store.note_version(self.run, version)
+        self.store.note(self.run, version, key)
+
+    def _delete_old(self) -> None:
+        """A run starts once in days, and its first record is the time to make room. Whoever comes back to a deleted run joins it anew."""
+        old = time.time() - _KEEP_S
+        self.connection.execute("DELETE FROM runs WHERE touched < ?", (old,))
+        self.connection.execute("DELETE FROM contents WHERE touched < ?", (old,))
 
     def add_content(self, phase: int, digest: bytes) -> bool:
         cursor = self.connection.execute(
-            "INSERT OR IGNORE INTO contents VALUES (?, ?, ?, ?)", (*self.store.key_of(self.run), phase, digest)
+            "INSERT OR IGNORE INTO contents VALUES (?, ?, ?, ?)", (_signed(self.store.node), phase, digest, time.time())
         )
         return cursor.rowcount == 1
 
@@ -133,25 +137,35 @@ class SqliteStore:
         """The store that this node's config names."""
         return cls((folder or state_dir(dict(context.node_config))) / FILE_NAME, context.node_id, context)
 
-    @property
-    def key(self) -> bytes:
-        """The key of the records: made once, kept in the Context only."""
-        record = self._reference()
-        if "key" not in record:
-            record["key"] = self.entropy(aead.KEY_BYTES)
-        key = record["key"]
-        if not isinstance(key, bytes) or len(key) != aead.KEY_BYTES:
-            raise LocalError(f"the Context's record {_CONTEXT_RECORD!r} is not ours")
-        return key
-
     def seen_version(self, run: int) -> int:
         """The newest version of this run's record that the Context knows of."""
         value = self._reference().get(f"version-{run}", 0)
         return value if isinstance(value, int) else 0
 
-    def note_version(self, run: int, version: int) -> None:
-        """Remembers a version in the Context."""
-        self._reference()[f"version-{run}"] = version
+    def key_at(self, run: int, version: int) -> bytes:
+        """The key of a version of this run's record: ratcheted forward from the one in the Context, never back.
+
+        So a Context that is older than the record, because two messages were in flight, still opens it, while what is left on the disk of
+        older versions is closed for good.
+
+        Raises:
+            StateLostError: the version is older than the Context's, or too far ahead of it.
+        """
+        record, seen = self._reference(), self.seen_version(run)
+        if not seen <= version <= seen + _MAX_AHEAD:
+            raise StateLostError(
+                f"this party's state has version {version}, its Context version {seen}: one of them was put back from a copy", hint=_REJOIN
+            )
+        key = record.setdefault(f"key-{run}", self.entropy(aead.KEY_BYTES))
+        if not isinstance(key, bytes) or len(key) != aead.KEY_BYTES:
+            raise LocalError(f"the Context's record {_CONTEXT_RECORD!r} is not ours")
+        for _ in range(version - seen):
+            key = derive(key, Label.STORE_RATCHET)
+        return key
+
+    def note(self, run: int, version: int, key: bytes) -> None:
+        """Remembers a version and its key in the Context, in the place of the older ones."""
+        self._reference().update({f"version-{run}": version, f"key-{run}": key})
 
     def key_of(self, run: int) -> tuple[int, int]:
         """The primary key of a run's row."""
@@ -163,16 +177,27 @@ class SqliteStore:
 
     @contextmanager
     def transaction(self, run: int) -> Iterator[Transaction]:
-        """See `PartyStore`. Two processes with messages in flight take turns here."""
-        with closing(self._connect()) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield _Row(connection, self, run)
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            # Durable before this returns, so before any reply leaves.
-            connection.execute("COMMIT")
+        """See `PartyStore`. Two processes with messages in flight take turns here.
+
+        Raises:
+            LocalError: the file cannot be used: another file, open to others, on a full disk, or locked for over a minute.
+        """
+        try:
+            with closing(self._open()) as connection:
+                self._set_up(connection)
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield _Row(connection, self, run)
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                # Durable before this returns, so before any reply leaves.
+                connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise LocalError(
+                f"the party's state in {self.path} cannot be used: {error}",
+                hint="if the file is damaged, delete it; this party then joins anew",
+            ) from error
 
     def _reference(self) -> ConfigRecord:
         state = self.context.state
@@ -183,7 +208,7 @@ class SqliteStore:
             raise LocalError(f"the Context's record {_CONTEXT_RECORD!r} is not ours")
         return record
 
-    def _connect(self) -> sqlite3.Connection:
+    def _open(self) -> sqlite3.Connection:
         folder = self.path.parent
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -199,22 +224,12 @@ class SqliteStore:
             ) from error
         if mode & 0o077:
             raise LocalError(f"{self.path} is open to others (mode {mode:04o})", hint=f"chmod 600 {self.path}")
-        connection = sqlite3.connect(self.path, timeout=_LOCK_TIMEOUT_S, isolation_level=None)
+        return sqlite3.connect(self.path, timeout=_LOCK_TIMEOUT_S, isolation_level=None)
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
         # A rollback journal with FULL is durable at COMMIT; freed pages are overwritten.
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")
         if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = 1; COMMIT;")
-        return connection
-
-    def prune(self, older_than_s: float = _KEEP_S) -> int:
-        """Deletes what is left of runs that nobody touched for this long. Returns how many."""
-        with closing(self._connect()) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            cursor = connection.execute("DELETE FROM runs WHERE touched < ?", (time.time() - older_than_s,))
-            connection.execute(
-                "DELETE FROM contents WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.node = contents.node AND runs.run = contents.run)"
-            )
-            connection.execute("COMMIT")
-            return cursor.rowcount

@@ -5,19 +5,25 @@
 
 It runs the inner strategy's own `start` on a `SecureGrid`, so sampling, server optimisers, metrics and centralised evaluation are the
 inner strategy's, unchanged. It has to be the outermost wrapper.
+
+One thing is better than in a plain run: the model keeps the dtypes it started with. Flower's averaging makes float64 of integers (a
+BatchNorm's counter) and FedAdam of everything, while the parties go on training what they started with.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
+from numpy.typing import NDArray
 
 from stfed.errors import LocalError
 from stfed.flower import compatibility
@@ -28,6 +34,9 @@ from stfed.flower.journal import Journal
 from stfed.flower.settings import Settings
 
 log = logging.getLogger("stfed")
+
+_journals: WeakKeyDictionary[Grid, Journal] = WeakKeyDictionary()
+"""Journals in memory. By grid, because two strategies that a ServerApp runs one after the other share the run and its round numbers."""
 
 EvaluateFn: TypeAlias = Callable[[int, ArrayRecord], MetricRecord | None]
 
@@ -43,7 +52,7 @@ class SecureAggregation(Strategy):
         save: folder in which every round's global model is written as a sealed file, `round-001.safetensors` and so on.
         recipients: who can open them: paths of public key files or public keys; required with `save`.
         events: file of the event log, or an `EventLog`.
-        journal: file of the durable round numbers; by default in memory, which is right for simulations.
+        journal: file of the durable round numbers; by default in memory for as long as the grid lives, which is right for simulations.
         **fields: fields of `Settings`: gamma, delta, threshold, ring_bits, clip, max_weight, ...
 
     Attributes:
@@ -94,7 +103,7 @@ class SecureAggregation(Strategy):
             grid,
             self.settings,
             weight_key=compatibility.weight_key(self.strategy),
-            journal=Journal(self._journal),
+            journal=_journals.setdefault(grid, Journal()) if self._journal is None else Journal(self._journal),
             events=self._events,
         )
         self.reports = secure.reports
@@ -105,7 +114,7 @@ class SecureAggregation(Strategy):
         self.summary_of_settings()
         failure: str | None = "interrupted"
         try:
-            with _watched(inner, self._save(secure)):
+            with _watched(inner, initial_arrays, self._save(secure)):
                 evaluated = None if evaluate_fn is None else self._evaluated(evaluate_fn)
                 result = inner.start(secure, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluated)
             failure = None
@@ -173,24 +182,47 @@ class SecureAggregation(Strategy):
 
 
 class _watched:
-    """Tells `saved` about every model that the strategy's `aggregate_train` returns, while inside.
+    """Gives every model that the strategy's `aggregate_train` returns its dtypes back and tells `saved` about it, while inside.
 
     The instance is watched, not replaced: a strategy with a `start` of its own calls its own methods and keeps its own attributes.
     """
 
-    def __init__(self, strategy: Strategy, saved: Callable[[int, ArrayRecord], None]) -> None:
+    def __init__(self, strategy: Strategy, initial: ArrayRecord, saved: Callable[[int, ArrayRecord], None]) -> None:
         self._strategy, self._saved = strategy, saved
+        self._dtypes = {name: np.dtype(array.dtype) for name, array in initial.items()}
+        self._own = vars(strategy).get("aggregate_train")
 
     def __enter__(self) -> None:
         aggregate = self._strategy.aggregate_train
 
         def aggregate_train(server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
             arrays, metrics = aggregate(server_round, replies)
-            if arrays is not None:
-                self._saved(server_round, arrays)
+            if arrays is None:
+                return None, metrics
+            arrays = _with_dtypes(arrays, self._dtypes)
+            self._saved(server_round, arrays)
             return arrays, metrics
 
-        self._strategy.__dict__["aggregate_train"] = aggregate_train
+        vars(self._strategy)["aggregate_train"] = aggregate_train
 
     def __exit__(self, *_: object) -> None:
-        del self._strategy.__dict__["aggregate_train"]
+        if self._own is None:
+            del vars(self._strategy)["aggregate_train"]
+        else:
+            vars(self._strategy)["aggregate_train"] = self._own
+
+
+def _with_dtypes(arrays: ArrayRecord, dtypes: Mapping[str, np.dtype[Any]]) -> ArrayRecord:
+    """The arrays in these dtypes, those of other names as they are."""
+    if all(name not in dtypes or np.dtype(array.dtype) == dtypes[name] for name, array in arrays.items()):
+        return arrays
+    return ArrayRecord({name: Array(_cast(array.numpy(), dtypes[name])) if name in dtypes else array for name, array in arrays.items()})
+
+
+def _cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """To nearest; what an optimiser moved out of an integer's range comes back to its end."""
+    if dtype.kind == "b":
+        return np.asarray(values >= 0.5)
+    if dtype.kind in "iu" and values.dtype.kind == "f":
+        values = np.rint(values).clip(np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return values.astype(dtype)

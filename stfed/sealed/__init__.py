@@ -3,9 +3,11 @@
 `stfed.sealed.numpy` and `stfed.sealed.torch` have the verbs of safetensors. Here are the keys, sealing and opening of whole files, and
 `inspect`, which needs no key. How the parts depend on each other, from the outside in:
 
-    numpy, torch > lazy > reader, writer > stream > floe          what is encrypted, and how
-    inspect > outside > envelope, recipients > format             what stands around it
-    keyring > recipients > bech32                                 keys
+    numpy, torch > lazy > reader, writer > stream > geometry, parallel > floe     what is encrypted, and how
+    inspect > outside > recipients > envelope > format > canonical                what stands around it
+    keyring > keys > bech32                                                       who it is for
+    inner                                                                         the plain file inside
+    storage                                                                       files, whole or not at all
 """
 
 from stfed.sealed.errors import MalformedError, NotARecipientError, TamperedError, TensorError, UnsupportedError

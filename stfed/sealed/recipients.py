@@ -94,6 +94,6 @@ def unwrap(stanzas: Sequence[Stanza], identities: Sequence[Identity], info: byte
                     ) from None
     held = ", ".join(f"{identity.recipient.fingerprint} ({identity.kind.nickname})" for identity in identities)
     raise NotARecipientError(
-        f"the file is sealed to {len(stanzas)} {KINDS[stanzas[0].kind].nickname} keys and not to {held}",
+        f"the file is sealed to {len(stanzas)} {KINDS[stanzas[0].kind].nickname} key{'s'[: len(stanzas) - 1]} and not to {held}",
         hint="use the secret key of one of its recipients, or have it sealed to you",
     )

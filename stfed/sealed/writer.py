@@ -97,7 +97,7 @@ class Sealing:
         if problem:
             raise LocalError(problem)
         stated = dict(provenance or {})
-        self._entropy = entropy
+        self._entropy, self._written = entropy, False
         file_key, file_id = entropy(FILE_KEY_BYTES), entropy(FILE_ID_BYTES)
         payload_bytes = Geometry(plain_bytes, segment_bytes).payload_bytes
         blank = tuple(Stanza(one.kind.name, bytes(TAG_BYTES), bytes(one.kind.body_bytes)) for one in recipients)
@@ -109,7 +109,10 @@ class Sealing:
         self._envelope = Envelope(self.layout, segment_bytes, stated, stanzas, hashlib.sha256(self._floe.header).digest())
 
     def write(self, source: Source, target: Writable, progress: Progress | None = None) -> None:
-        """Fills `target`, which has room for `layout.file_bytes`. To be called once."""
+        """Fills `target`, which has room for `layout.file_bytes`; LocalError when called again: one message, one key stream."""
+        if self._written:
+            raise LocalError("a sealing writes one file", hint="plan another one")
+        self._written = True
         seal_payload(self._floe, source, target, self.layout.payload_offset, entropy=self._entropy, progress=progress)
         slots = Slot(1, self._envelope.encode()).encode(self.layout.slot_bytes) + bytes(self.layout.slot_bytes)
         target.write_at(0, self.layout.header() + slots)

@@ -22,9 +22,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
-
-from numpy.typing import NDArray
+from itertools import repeat
+from typing import ClassVar, Self
 
 from stfed.crypto import aead, agreement, shamir
 from stfed.crypto.identity import Identity
@@ -32,7 +31,7 @@ from stfed.crypto.kdf import KEY_BYTES, equal
 from stfed.crypto.labels import Label
 from stfed.crypto.random import Entropy
 from stfed.crypto.shamir import SHARE_BYTES
-from stfed.encoding import EncodingPlan
+from stfed.encoding import EncodingPlan, Vector
 from stfed.errors import DecodeError, LocalError, PeerError
 from stfed.secagg import keys
 from stfed.secagg.directory import Directory
@@ -120,24 +119,29 @@ class PairwiseKeys:
         first = directory.header.round + 1
         if len(directory) > policy.eager_parties:
             return cls(first, (), private_key)
-        own = directory.join(index)
-        joins = map(directory.join, range(len(directory)))
-        return cls(first, tuple(b"" if other == own else keys.pairwise_key(private_key, own, other) for other in joins))
+        joins = [directory.join(other) for other in range(len(directory))]
+        own = joins.pop(index)
+        values = keys.pairwise_keys(private_key, own, joins)
+        values.insert(index, b"")
+        return cls(first, tuple(values))
 
     def step(self, round_: int, wanted: Collection[int], member: Membership) -> tuple[PairwiseKeys, dict[int, bytes]]:
         """Ratchets to just past `round_` and derives R_ij(round_) for the wanted parties."""
         if self.private_key:
             directory = member.directory
             own = directory.join(member.index)
-            current = {index: keys.pairwise_key(self.private_key, own, directory.join(index)) for index in wanted}
+            agreed = keys.pairwise_keys(self.private_key, own, [directory.join(index) for index in wanted])
+            current = dict(zip(wanted, agreed, strict=True))
             start = directory.header.round + 1
         else:
             current = {index: value for index, value in enumerate(self.values) if value}
             start = self.next_round
         for _ in range(round_ - start):
             current = {index: keys.next_key(value) for index, value in current.items()}
-        round_keys = {index: keys.round_key(current[index]) for index in wanted}
-        values = tuple(keys.next_key(current[index]) if value else b"" for index, value in enumerate(self.values))
+        ahead, round_keys = {}, {}
+        for index in wanted:
+            ahead[index], round_keys[index] = keys.next_and_round_key(current[index])
+        values = tuple((ahead.get(index) or keys.next_key(current[index])) if value else b"" for index, value in enumerate(self.values))
         return PairwiseKeys(round_ + 1, values, self.private_key), round_keys
 
     def write(self, writer: Writer) -> None:
@@ -310,37 +314,33 @@ class Ready(ClientState):
         position = facts.cohort.index(own)
         neighbours = tuple(facts.cohort[other] for other in graph.neighbours(position))
         ratcheted, round_keys = self.keys.step(header.round, neighbours, self.member)
-        seeds = tuple(keys.pairwise_seed(round_keys[other], header, facts.cohort_digest) for other in neighbours)
+        seeds, outgoing, incoming = zip(*keys.neighbour_keys(round_keys, header, facts.cohort_digest, own), strict=True)
 
         secrets = shamir.random_secrets(2, entropy)
-        self_seed, box_secret = shamir.to_bytes(secrets[0]), shamir.to_bytes(secrets[1])
-        shares = shamir.share(secrets, facts.t, range(1, facts.k + 1), entropy)
+        self_seed, box_secret = shamir.rows_to_bytes(secrets)
+        shares_b, shares_z = map(shamir.rows_to_bytes, shamir.share(secrets, facts.t, range(1, facts.k + 1), entropy))
         commit_b = keys.commit_self_seed(self_seed, header, own)
         commit_z = keys.commit_box_key(box_secret, header, own)
         box = aead.seal(keys.box_key(box_secret, header, own), _BOX_NONCE, b"".join(seeds), keys.box_associated_data(header, own))
-        plain = [(shamir.to_bytes(shares[0, at]), shamir.to_bytes(shares[1, at])) for at in range(facts.k)]
-        public = [
-            (
-                keys.share_hash(share_b, ShareOf.SELF_SEED, header, own, other),
-                keys.share_hash(share_z, ShareOf.BOX_KEY, header, own, other),
-                keys.commit_pairwise_seed(seed, header, own, other),
-            )
-            for other, seed, (share_b, share_z) in zip(neighbours, seeds, plain, strict=True)
-        ]
+        hashes_b = keys.share_hashes(zip(repeat(own), neighbours, shares_b), ShareOf.SELF_SEED, header)
+        hashes_z = keys.share_hashes(zip(repeat(own), neighbours, shares_z), ShareOf.BOX_KEY, header)
+        commits_s = [keys.commit_pairwise_seed(seed, header, own, other) for other, seed in zip(neighbours, seeds, strict=True)]
+        public = list(zip(hashes_b, hashes_z, commits_s, strict=True))
         commitments = keys.commitments_digest(header, own, commit_b, commit_z, box, public)
         dealt = tuple(
             DealtShares(
                 aead.seal_random(
-                    keys.share_key(round_keys[other], header, own, other),
+                    key,
                     share_b + share_z,
-                    keys.share_associated_data(header, own, other, at + 1, facts.t, facts.k, commitments),
+                    keys.share_associated_data(header, own, other, point, facts.t, facts.k, commitments),
                     entropy,
                 ),
                 *hashes,
             )
-            for at, (other, (share_b, share_z), hashes) in enumerate(zip(neighbours, plain, public, strict=True))
+            for point, (other, key, share_b, share_z, hashes) in enumerate(
+                zip(neighbours, outgoing, shares_b, shares_z, public, strict=True), start=1
+            )
         )
-        incoming = tuple(keys.share_key(round_keys[other], header, other, own) for other in neighbours)
         state = Prepared(self.member, ratcheted, facts, neighbours, self_seed, seeds, incoming)
         return state, Prepare(header=header, commit_self_seed=commit_b, commit_box_key=commit_z, box=box, dealt=dealt)
 
@@ -437,7 +437,7 @@ class Prepared(ClientState):
             raise NotAMemberError("this party is not in U1")
         if strangers := alive - set(facts.cohort):
             raise UnknownPartyError(f"U1 names party {min(strangers)}, which is not in the cohort of PREPARE")
-        policy.check_alive(len(alive), facts.n, "U1")
+        policy.check_alive(len(alive), facts.n, facts.k, "U1")
         living = tuple(at for at, other in enumerate(self.neighbours) if other in alive)
         if len(living) < facts.t:
             raise ShareHoldersError(f"{len(living)} of this party's share-holders are in U1, t = {facts.t} are needed")
@@ -446,24 +446,26 @@ class Prepared(ClientState):
 
         graph, position_of = facts.graph(), {index: at for at, index in enumerate(facts.cohort)}
         held: list[tuple[int, bytes, bytes]] = []
+        name_of = self.member.directory.name
         for at, delivery in zip(living, request.deliveries, strict=True):
             dealer = self.neighbours[at]
-            name = self.member.directory.name(dealer)
             point = graph.point(position_of[dealer], position_of[own])
             associated = keys.share_associated_data(facts.header, dealer, own, point, facts.t, facts.k, delivery.commitments)
             try:
                 opened = aead.open_random(self.incoming[at], delivery.sealed, associated)
             except PeerError:
+                name = name_of(dealer)
                 raise ShareUnreadableError(f"the shares of party {name} do not open", party=name) from None
             share_b, share_z = opened[:SHARE_BYTES], opened[SHARE_BYTES:]
-            shamir.from_bytes(share_b), shamir.from_bytes(share_z)
             for share, of, expected in (
                 (share_b, ShareOf.SELF_SEED, delivery.self_seed_hash),
                 (share_z, ShareOf.BOX_KEY, delivery.box_key_hash),
             ):
                 if not equal(keys.share_hash(share, of, facts.header, dealer, own), expected):
+                    name = name_of(dealer)
                     raise ShareMismatchError(f"a share of party {name} is not the one it published the hash of", party=name)
             held.append((dealer, share_b, share_z))
+        shamir.rows_from_bytes([share for _, *both in held for share in both])
 
         transcript = facts.transcript(request.alive, content)
         masks = MaskKeys(
@@ -487,11 +489,11 @@ class MaskKeys:
     add: tuple[bytes, ...] = field(repr=False)
     subtract: tuple[bytes, ...] = field(repr=False)
 
-    def apply(self, vector: NDArray[Any], *, threads: int | None = None) -> None:
+    def apply(self, vector: Vector, *, threads: int | None = None) -> None:
         """y = x + PRG(b) + sum of PRG(s_ij) for j > i - sum of PRG(s_ij) for j < i, in place.
 
         Args:
-            vector: x, one-dimensional, of the plan's length and lane type.
+            vector: x, of the plan.
             threads: as `keystream.accumulate`.
         """
         apply_masks(vector, self.plan, self.add, self.subtract, threads=threads)
@@ -575,7 +577,7 @@ class Trained(_Holding):
             raise NotAMemberError("this party is not in U2")
         if strangers := survivors - set(self.alive):
             raise SurvivorsError(f"U2 names party {min(strangers)}, which is not in the U1 that this party trained with")
-        policy.check_alive(len(survivors), facts.n, "U2")
+        policy.check_alive(len(survivors), facts.n, facts.k, "U2")
         shares = tuple(
             (ShareOf.SELF_SEED, share_b) if dealer in survivors else (ShareOf.BOX_KEY, share_z) for dealer, share_b, share_z in self.held
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 
 from stfed.crypto import agreement, identity
@@ -24,7 +25,7 @@ def check_join(join: Join, header: Header, mode: Mode) -> None:
     """Refuses one JOIN that cannot stand in the directory of this epoch.
 
     Raises:
-        WeakKeyError: its public key has low order.
+        WeakKeyError: its public key has low order, or is not canonically encoded.
         DirectoryError: it belongs to another run, epoch or suite, or its signature does not fit the mode.
     """
     name = identity.fingerprint(join.identity)
@@ -32,6 +33,9 @@ def check_join(join: Join, header: Header, mode: Mode) -> None:
         raise DirectoryError(f"the JOIN of party {name} belongs to another run, epoch or suite", party=name)
     if agreement.is_low_order(join.public_key):
         raise WeakKeyError(f"the public key of party {name} has low order", party=name)
+    if not agreement.is_canonical(join.public_key):
+        # Two encodings of one point would pass for two different keys.
+        raise WeakKeyError(f"the public key of party {name} is not in its canonical encoding", party=name)
     if mode is Mode.MALICIOUS:
         try:
             identity.verify(join.identity, join.signature, Label.SIGN_MESSAGE, join.unsigned())
@@ -40,6 +44,27 @@ def check_join(join: Join, header: Header, mode: Mode) -> None:
     elif join.signature:
         # One encoding per JOIN and mode: an ignored signature would be a field that two parties could see differently.
         raise DirectoryError(f"the JOIN of party {name} is signed, but the run is semi-honest", party=name)
+
+
+@lru_cache(maxsize=2)
+def _check_entries(header: Header, mode: Mode, entries: tuple[bytes, ...]) -> None:
+    """Cached, because all parties of a simulation check the same directory in one process: n * n JOINs otherwise."""
+    joins = [Join.decode(data) for data in entries]
+    if not joins:
+        raise DirectoryError("the directory is empty")
+    if any(right.identity <= left.identity for left, right in pairwise(joins)):
+        raise DirectoryError("the directory is not sorted by identity, or names an identity twice")
+    if len({join.public_key for join in joins}) != len(joins):
+        raise DuplicateKeyError("two parties of the directory have the same public key")
+    for join in joins:
+        check_join(join, header, mode)
+
+
+@lru_cache(maxsize=2)
+def _cohort_digest(header: Header, entries: tuple[bytes, ...], cohort: tuple[int, ...]) -> bytes:
+    """Cached for the same reason."""
+    members = b"".join(digest(Label.JOIN, entries[index]) for index in cohort)
+    return digest(Label.COHORT, header.encode(), encode_parties(cohort), members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +89,9 @@ class Directory:
             DecodeError: an entry is no JOIN.
             DirectoryError, DuplicateKeyError, WeakKeyError: as their names say.
         """
-        joins = [Join.decode(data) for data in encoded]
-        if not joins:
-            raise DirectoryError("the directory is empty")
-        if any(right.identity <= left.identity for left, right in pairwise(joins)):
-            raise DirectoryError("the directory is not sorted by identity, or names an identity twice")
-        if len({join.public_key for join in joins}) != len(joins):
-            raise DuplicateKeyError("two parties of the directory have the same public key")
-        for join in joins:
-            check_join(join, header, mode)
-        return cls(header, mode, tuple(bytes(data) for data in encoded))
+        entries = tuple(bytes(data) for data in encoded)
+        _check_entries(header, mode, entries)
+        return cls(header, mode, entries)
 
     def __len__(self) -> int:
         return len(self.encoded)
@@ -104,5 +122,4 @@ class Directory:
 
     def cohort_digest(self, cohort: tuple[int, ...]) -> bytes:
         """32 bytes that stand for exactly these parties with exactly these JOINs."""
-        members = b"".join(digest(Label.JOIN, self.encoded[index]) for index in cohort)
-        return digest(Label.COHORT, self.header.encode(), encode_parties(cohort), members)
+        return _cohort_digest(self.header, self.encoded, cohort)

@@ -95,9 +95,13 @@ def _encode_header(header: Header) -> bytes:
     return Writer().u8(VERSION).u16(header.suite).u64(header.run).u32(header.epoch).u32(header.round).getvalue()
 
 
+def _strictly_increasing(parties: tuple[int, ...]) -> bool:
+    return sorted(set(parties)) == list(parties)
+
+
 def check_party_set(parties: tuple[int, ...], what: str) -> None:
     """Refuses a set of parties that is not strictly increasing."""
-    if any(right <= left for left, right in pairwise(parties)):
+    if not _strictly_increasing(parties):
         raise LocalError(f"{what} must be strictly increasing directory indices")
 
 
@@ -108,7 +112,7 @@ def _write_parties(writer: Writer, parties: tuple[int, ...], what: str) -> None:
 
 def _read_parties(reader: Reader, what: str) -> tuple[int, ...]:
     parties = reader.u32s(what, max_items=MAX_PARTIES)
-    if any(right <= left for left, right in pairwise(parties)):
+    if not _strictly_increasing(parties):
         raise reader.fail(what, "is not strictly increasing: a party is named twice or out of order")
     return parties
 

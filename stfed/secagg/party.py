@@ -14,14 +14,16 @@ from dataclasses import dataclass, field, replace
 
 from stfed.crypto.identity import Identity
 from stfed.crypto.random import Entropy, system_entropy
-from stfed.errors import DecodeError
+from stfed.errors import DecodeError, LocalError
 from stfed.secagg import client
 from stfed.secagg.client import ClientState, Joined, MaskKeys, Prepared, Ready, Trained, Training
-from stfed.secagg.messages import Header, JoinRequest, Kind, PrepareRequest, TrainRequest, UnmaskRequest, peek
+from stfed.secagg.messages import Header, JoinRequest, Kind, Phase, PrepareRequest, TrainRequest, UnmaskRequest, peek
+from stfed.secagg.params import Mode
 from stfed.secagg.policy import Policy
 from stfed.secagg.refusals import ContentReuseError, EpochError, RoundOrderError, StateLostError, WrongRoundError, WrongStepError
 from stfed.secagg.store import PartyStore, Transaction
 from stfed.secagg.transcript import RoundFacts
+from stfed.secagg.transitions import Event, require
 from stfed.wire import Reader, Writer
 
 _MAX_RECORD_BYTES = 1 << 31
@@ -78,6 +80,12 @@ class Party:
         self, store: PartyStore, policy: Policy | None = None, *, identity: Identity | None = None, entropy: Entropy = system_entropy
     ) -> None:
         self.policy = policy or Policy()
+        if self.policy.mode is Mode.MALICIOUS:
+            raise LocalError(
+                "malicious mode needs the roster and the CONFIRM step, which this version does not have: taking part without them would "
+                "promise what it does not keep",
+                hint="use the semi-honest mode, the default",
+            )
         self._store, self._identity, self._entropy = store, identity, entropy
 
     def answer(self, request: bytes) -> bytes:
@@ -102,12 +110,13 @@ class Party:
                 case _:
                     raise WrongStepError(f"{kind.name} is not a light step")
 
-    def start_training(self, request: bytes, content: bytes) -> Ticket:
+    def start_training(self, request: bytes, content: bytes, phase: Phase = Phase.TRAIN) -> Ticket:
         """Accepts TRAIN: spends the round's one use, durably, before the train function runs.
 
         Args:
             request: the coordinator's message.
             content: 32-byte hash of exactly what the train function will receive.
+            phase: which function that is.
 
         Raises:
             RefusedError: the message breaks a rule, or the same content was trained on before in this phase.
@@ -116,14 +125,16 @@ class Party:
         with self._store.transaction(message.header.run) as transaction:
             record = self._record(transaction, message.header)
             state = record.state
-            if not isinstance(state, Prepared):
-                raise _wrong_step("TRAIN", state)
+            require(state, Event.TRAIN)
+            assert isinstance(state, Prepared)
+            if state.facts.phase is not phase:
+                raise WrongStepError(f"PREPARE was for {state.facts.phase.name.lower()}, the message is for {phase.name.lower()}")
             training, masks = state.train(message, content, self.policy)
-            if not transaction.add_content(state.facts.phase, content):
+            if not transaction.add_content(phase, content) and not self.policy.allow_repeats:
                 raise ContentReuseError(
-                    "this party has trained on the same model and config before in this run: two such sums over different cohorts "
-                    "differ by one party's update",
-                    hint="change the model or the config, for example by a round number",
+                    "this party has worked on the very same model and config before: two such sums over different cohorts differ by one "
+                    "party's update",
+                    hint="start from another initial model, or set allow_repeats in this party's policy",
                 )
             self._write(transaction, replace(record, state=training))
             return Ticket(state.facts, masks)
@@ -138,8 +149,10 @@ class Party:
         with self._store.transaction(header.run) as transaction:
             record = self._record(transaction, header)
             state = record.state
-            if not isinstance(state, Training) or state.facts.header != header:
-                raise _wrong_step("the end of training", state)
+            require(state, Event.MASKED)
+            assert isinstance(state, Training)
+            if state.header != header:
+                raise WrongRoundError("the coordinator has moved on to another round while this party was training")
             trained, reply = state.finish(schema, payload_bytes)
             self._write(transaction, replace(record, state=trained))
             return reply.encode()
@@ -167,11 +180,11 @@ class Party:
     def _prepare(self, transaction: Transaction, record: _Record, request: bytes) -> bytes:
         message = PrepareRequest.decode(request)
         state = record.state
+        require(state, Event.PREPARE)
         if isinstance(state, Prepared | Training | Trained):
             # A coordinator that moves on gives the round up, for good: its secrets are erased with this commit.
             state = state.ready()
-        if not isinstance(state, Joined | Ready):
-            raise _wrong_step("PREPARE", state)
+        assert isinstance(state, Joined | Ready)
         prepared, reply = state.prepare(message, self.policy, self._entropy)
         encoded = reply.encode()
         self._write(transaction, _Record(prepared, ((Kind.PREPARE_REQUEST, _hash(request), encoded),)))
@@ -180,8 +193,8 @@ class Party:
     def _unmask(self, transaction: Transaction, record: _Record, request: bytes) -> bytes:
         message = UnmaskRequest.decode(request)
         state = record.state
-        if not isinstance(state, Trained):
-            raise _wrong_step("UNMASK", state)
+        require(state, Event.UNMASK)
+        assert isinstance(state, Trained)
         ready, reply = state.unmask(message, self.policy)
         encoded = reply.encode()
         self._write(transaction, _Record(ready, (*record.replies, (Kind.UNMASK_REQUEST, _hash(request), encoded))))
@@ -214,9 +227,3 @@ def _hash(request: bytes) -> bytes:
 def _cached(record: _Record, kind: Kind, request: bytes) -> bytes | None:
     wanted = _hash(request)
     return next((reply for known, digest, reply in record.replies if known is kind and digest == wanted), None)
-
-
-def _wrong_step(message: str, state: ClientState) -> WrongStepError:
-    return WrongStepError(
-        f"{message} does not belong to the state this party is in, {type(state).__name__}; each step happens once per round"
-    )

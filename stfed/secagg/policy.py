@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from stfed.encoding import EncodingPlan
 from stfed.errors import LocalError
-from stfed.secagg.params import Mode, accepts, corrupt_parties
+from stfed.secagg.params import Mode, accepts, corrupt_parties, dropped_parties
 from stfed.secagg.refusals import CohortTooSmallError, ParametersError, PlanError
 
 
@@ -31,6 +31,8 @@ class Policy:
         max_parameters: largest vector, in ring words.
         max_skipped_rounds: how far a round number may jump (each skipped one costs a hash per pairwise key).
         eager_parties: directories up to this size have all pairwise keys agreed on at once, and the private key forgotten.
+        allow_repeats: whether this party works on the very same model and config a second time, within a run or in a later one. Where
+            training is deterministic, the difference of two such sums is the update of whoever took part in only one of them.
         sigma: bits of statistical security.
         roster: number of parties from which the coordinator can choose (malicious mode); None counts the cohort.
     """
@@ -44,9 +46,10 @@ class Policy:
     min_threshold: int = 2
     ring_bits: tuple[int, int] = (8, 64)
     max_clip: float = 1e6
-    max_parameters: int = 1 << 34
+    max_parameters: int = 1 << 32
     max_skipped_rounds: int = 1024
     eager_parties: int = 512
+    allow_repeats: bool = False
     sigma: int = 40
     roster: int | None = None
 
@@ -62,9 +65,14 @@ class Policy:
         if self.min_threshold < 1:
             raise LocalError(f"min_threshold is {self.min_threshold}, it must be at least 1")
 
-    def floor(self, n: int) -> int:
-        """The fewest members that U1 and U2 may have in a cohort of n."""
-        return max(self.min_survivors, corrupt_parties(n, self.gamma, self.roster) + self.honest_survivors)
+    def floor(self, n: int, k: int) -> int:
+        """The fewest members that U1 and U2 may have in a cohort of n with k neighbours each.
+
+        On a sparse graph the sum stays one sum only while the graph of those left is connected, which the calculator promises for at most
+        floor(delta n) drops: a coordinator that lets more drop could read the sums of the pieces.
+        """
+        least = max(self.min_survivors, corrupt_parties(n, self.gamma, self.roster) + self.honest_survivors)
+        return least if k >= n - 1 else max(least, n - dropped_parties(n, self.delta))
 
     def check_cohort(self, n: int) -> None:
         """Refuses a cohort below the minimum.
@@ -72,16 +80,16 @@ class Policy:
         Raises:
             CohortTooSmallError: n is below `min_cohort` or below what the corrupt share leaves room for.
         """
-        least = max(self.min_cohort, self.floor(n))
+        least = max(self.min_cohort, self.floor(n, n - 1))
         if n < least:
             raise CohortTooSmallError(
                 f"the cohort has {n} parties, this party takes part in {least} or more",
                 hint="sample more parties per round, or lower min_cohort in the party's policy",
             )
 
-    def check_alive(self, alive: int, n: int, what: str) -> None:
+    def check_alive(self, alive: int, n: int, k: int, what: str) -> None:
         """Refuses a U1 or U2 below the floor."""
-        least = self.floor(n)
+        least = self.floor(n, k)
         if alive < least:
             raise CohortTooSmallError(f"{what} has {alive} of {n} parties, this party takes part with {least} or more")
 
@@ -91,8 +99,16 @@ class Policy:
         Raises:
             ParametersError: with the condition that fails.
         """
-        if t < self.min_threshold:
-            raise ParametersError(f"t = {t} shares reconstruct a secret, this party asks for {self.min_threshold} or more")
+        least = self.min_threshold
+        if k == n - 1:
+            # A majority, where drops allow it: then a coordinator that tells half of the holders that a party is alive and the other half
+            # that it is dead gets neither of its secrets.
+            least = max(least, min(k // 2 + 1, n - 1 - dropped_parties(n, self.delta)))
+        if t < least:
+            raise ParametersError(
+                f"t = {t} shares reconstruct a secret, this party asks for {least} or more",
+                hint="leave the threshold out: it is chosen well",
+            )
         # On a complete graph drops decide whether the round ends, not what it reveals, and that is the coordinator's worry.
         delta = self.delta if k < n - 1 else 0.0
         try:
@@ -104,7 +120,7 @@ class Policy:
         """Refuses an encoding outside this party's bounds.
 
         Raises:
-            PlanError: ring, clip or size are outside the bounds, or the ring is sized for fewer than n parties and could wrap.
+            PlanError: ring, clip or size are outside the bounds, or the ring is not sized for n parties.
         """
         low, high = self.ring_bits
         if not low <= plan.ring_bits <= high:
@@ -113,5 +129,5 @@ class Policy:
             raise PlanError(f"the clip is {plan.clip:g}, this party allows up to {self.max_clip:g}")
         if plan.vector_length > self.max_parameters:
             raise PlanError(f"the vector has {plan.vector_length} words, this party allows up to {self.max_parameters}")
-        if plan.parties < n:
-            raise PlanError(f"the encoding is sized for {plan.parties} parties, the cohort has {n}: the sum could wrap")
+        if plan.parties != n:
+            raise PlanError(f"the encoding is sized for {plan.parties} parties, the cohort has {n}")

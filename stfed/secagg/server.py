@@ -5,10 +5,11 @@ Theory of operation::
     Joining --close--> Enrolment          once per epoch
     Preparing --close--> Collecting --close--> Unmasking --close--> Sum
 
-Every step has `request` (what to send), `add` (one reply, checked and absorbed at once) and `close` (no more replies: the next step, or
-a `QuorumError` that names who is missing). A reply that breaks a rule costs its sender the round: it is recorded in `drops` with the
-reason and the others go on. `Collecting` keeps a running sum, so memory is O(model), not O(parties x model). There is no clock and no
-IO here: who waits, and how long, is the driver's business.
+Every step has `request` (what to send), `add` (one reply, checked and absorbed at once), `fail` (an error reply) and, once, `close` (no
+more replies: the next step, or a `QuorumError` that names who is missing). The first answer of a party that was asked counts; doubles,
+strangers and what comes after `close` change nothing. A reply that breaks a rule costs its sender the round: it is recorded in `drops`
+with the reason and the others go on. `Collecting` keeps a running sum, so memory is O(model), not O(parties x model). There is no clock
+and no IO here: who waits, and how long, is the driver's business.
 
 The coordinator learns, for each party, its self-mask seed or its pairwise seeds, never both (Bell et al., CCS 2020), and so the sum.
 """
@@ -20,14 +21,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stfed.crypto import aead, shamir
 from stfed.crypto.kdf import equal
-from stfed.encoding import EncodingPlan, packed_bytes, unpack
+from stfed.encoding import EncodingPlan, MetricSchema, Vector, payload_bytes, unpack_vector
 from stfed.errors import DecodeError, LocalError, PeerError, QuorumError
 from stfed.secagg import keys
 from stfed.secagg.directory import Directory, check_join
@@ -51,6 +50,8 @@ from stfed.secagg.transcript import MODE_CODES, RoundFacts
 _BOX_NONCE = bytes(aead.NONCE_BYTES)
 _SEED_BYTES = 32
 _DESCRIBED = 5
+_MAX_SCHEMAS = 4
+"""How many different sets of metrics are kept apart, each with a sum of its own; this bounds the coordinator's memory."""
 
 
 class DropReason(Enum):
@@ -103,7 +104,18 @@ class Enrolment:
         return tuple(f"node {node}" for node in self.nodes)
 
 
-class Joining:
+class _Step:
+    """What closes once. Its successor works on the same sum, so a second close would take the masks off twice."""
+
+    _closed = False
+
+    def _close_once(self) -> None:
+        if self._closed:
+            raise LocalError(f"{type(self).__name__} is closed already")
+        self._closed = True
+
+
+class Joining(_Step):
     """Collects the JOINs of an epoch.
 
     Args:
@@ -116,13 +128,16 @@ class Joining:
         self.drops: dict[int, Drop] = {}
         self._joins: dict[bytes, tuple[int, bytes]] = {}
         self._public_keys: set[bytes] = set()
+        self._joined: set[int] = set()
 
     def request(self) -> JoinRequest:
         """The same message for everybody."""
         return JoinRequest(header=self.header, mode=MODE_CODES[self.mode])
 
     def add(self, node: int, data: bytes) -> None:
-        """Takes one JOIN; one that would spoil the directory for everybody drops its sender instead."""
+        """Takes one JOIN of a node, the first one; one that would spoil the directory for everybody drops its sender instead."""
+        if self._closed or node in self._joined or node in self.drops:
+            return
         try:
             join = Join.decode(data)
             check_join(join, self.header, self.mode)
@@ -133,6 +148,7 @@ class Joining:
             return
         self._joins[join.identity] = (node, bytes(data))
         self._public_keys.add(join.public_key)
+        self._joined.add(node)
 
     def close(self) -> Enrolment:
         """The directory of those who joined.
@@ -140,6 +156,7 @@ class Joining:
         Raises:
             QuorumError: nobody did.
         """
+        self._close_once()
         if not self._joins:
             raise QuorumError("no party joined the run", missing=[f"node {node}" for node in self.drops])
         order = sorted(self._joins)
@@ -178,7 +195,7 @@ class _Round:
         return "; ".join(words) + (f"; and {len(gone) - _DESCRIBED} more" if len(gone) > _DESCRIBED else "")
 
 
-class Preparing:
+class Preparing(_Step):
     """Collects commitments, boxes and shares.
 
     Args:
@@ -188,8 +205,8 @@ class Preparing:
     """
 
     def __init__(self, facts: RoundFacts, names: Sequence[str], floor: int) -> None:
-        if (sized := EncodingPlan.decode(facts.plan).parties) < facts.n:
-            raise LocalError(f"the encoding is sized for {sized} parties, the cohort has {facts.n}: the sum could wrap")
+        if (sized := EncodingPlan.decode(facts.plan).parties) != facts.n:
+            raise LocalError(f"the encoding is sized for {sized} parties, the cohort has {facts.n}")
         self._round = _Round(facts, names, floor)
         self._prepares: dict[int, Prepare] = {}
 
@@ -207,11 +224,16 @@ class Preparing:
 
     def fail(self, party: int, detail: str) -> None:
         """The party answered with an error."""
-        self._round.drop(party, "prepare", DropReason.ERROR_REPLY, detail)
+        if self._waits_for(party):
+            self._round.drop(party, "prepare", DropReason.ERROR_REPLY, detail)
+
+    def _waits_for(self, party: int) -> bool:
+        """The first answer of a member of the cohort counts, and no other."""
+        return party in self._round.position and party not in self._prepares and party not in self.drops
 
     def add(self, party: int, data: bytes) -> None:
         """Takes one PREPARE. The first one counts."""
-        if party in self._prepares or party in self.drops:
+        if not self._waits_for(party):
             return
         try:
             prepare = Prepare.decode(data)
@@ -235,6 +257,7 @@ class Preparing:
         Raises:
             QuorumError: U1 is below the floor.
         """
+        self._close_once()
         for party in self.facts.cohort:
             if party not in self._prepares:
                 self._round.drop(party, "prepare", DropReason.NO_REPLY)
@@ -265,10 +288,14 @@ class Preparing:
         }
         dropped: set[int] = set()
         while mismatches:
-            worst, count = Counter(end for edge in mismatches for end in edge).most_common(1)[0]
-            dropped.add(worst)
-            self._round.drop(worst, "prepare", DropReason.COMMITMENT_MISMATCH, f"{count} neighbours published another commitment")
-            mismatches = {edge for edge in mismatches if worst not in edge}
+            counts = Counter(end for edge in mismatches for end in edge)
+            most = max(counts.values())
+            # Two ends of one edge contradict each other equally: nobody can tell which one lies, so both go and neither is framed.
+            worst = {party for party, count in counts.items() if count == most}
+            for party in worst:
+                self._round.drop(party, "prepare", DropReason.COMMITMENT_MISMATCH, f"{most} neighbours published another commitment")
+            dropped |= worst
+            mismatches = {edge for edge in mismatches if worst.isdisjoint(edge)}
         return dropped
 
     def _abandoned(self, alive: set[int]) -> set[int]:
@@ -282,7 +309,7 @@ class Preparing:
         return dropped
 
 
-class Collecting:
+class Collecting(_Step):
     """Adds up the masked inputs as they arrive. Made by `Preparing.close`."""
 
     def __init__(self, round_: _Round, prepares: dict[int, Prepare], content: bytes) -> None:
@@ -290,9 +317,9 @@ class Collecting:
         self.plan = EncodingPlan.decode(round_.facts.plan)
         self.alive = tuple(prepares)
         self.transcript = round_.facts.transcript(self.alive, content)
-        self._total: NDArray[Any] = np.zeros(self.plan.vector_length, self.plan.lane)
-        self._summed: set[int] = set()
-        self.schema: bytes | None = None
+        self._payload_bytes = payload_bytes(self.plan)
+        # One running sum per set of metrics, because vectors with different metrics cannot be added; as a rule there is one.
+        self._sums: dict[bytes, tuple[Vector, set[int]]] = {}
         header = round_.facts.header
         self._commitments = {
             party: keys.commitments_digest(
@@ -310,11 +337,6 @@ class Collecting:
     def drops(self) -> Mapping[int, Drop]:
         return self._round.drops
 
-    @property
-    def payload_bytes(self) -> int:
-        """The exact length of every packed vector: ceil(u * b / 8)."""
-        return packed_bytes(self.plan.vector_length, self.plan.ring_bits)
-
     def request(self, party: int) -> TrainRequest:
         """The message for this party: U1 and the shares that its neighbours dealt it."""
         deliveries = []
@@ -326,7 +348,11 @@ class Collecting:
 
     def fail(self, party: int, detail: str) -> None:
         """The party answered with an error."""
-        self._round.drop(party, "train", DropReason.ERROR_REPLY, detail)
+        if self._waits_for(party):
+            self._round.drop(party, "train", DropReason.ERROR_REPLY, detail)
+
+    def _waits_for(self, party: int) -> bool:
+        return party in self._prepares and party not in self.drops and not any(party in summed for _, summed in self._sums.values())
 
     def add(self, party: int, data: bytes, payload: bytes | memoryview) -> None:
         """Takes one masked input and adds it to the running sum. The first one counts.
@@ -336,27 +362,30 @@ class Collecting:
             data: the `Masked` message.
             payload: the packed vector.
         """
-        if party not in self._prepares or party in self._summed or party in self.drops:
+        if not self._waits_for(party):
             return
         try:
             masked = Masked.decode(data)
             if masked.header != self.facts.header:
                 raise DecodeError("it belongs to another round")
-            if masked.payload_bytes != len(payload) or len(payload) != self.payload_bytes:
-                raise DecodeError(f"its vector has {len(payload)} bytes, {self.payload_bytes} are due")
+            if masked.payload_bytes != len(payload) or len(payload) != self._payload_bytes:
+                raise DecodeError(f"its vector has {len(payload)} bytes, {self._payload_bytes} are due")
             if masked.payload_digest and not equal(masked.payload_digest, hashlib.sha256(payload).digest()):
                 raise DecodeError("its vector does not fit its digest")
-            vector = unpack(payload, self.plan.vector_length, self.plan.ring_bits)
+            if len(MetricSchema.decode(masked.schema).names) > self.plan.metric_slots:
+                raise DecodeError(f"it has more metrics than the {self.plan.metric_slots} that there is room for")
+            vector = unpack_vector(payload, self.plan)
         except DecodeError as error:
             self._round.drop(party, "train", DropReason.MALFORMED, error.message)
             return
-        if self.schema is None:
-            self.schema = masked.schema
-        elif masked.schema != self.schema:
-            self._round.drop(party, "train", DropReason.OTHER_METRICS, "its metrics have other names or lengths than the first reply's")
-            return
-        np.add(self._total, vector, out=self._total)
-        self._summed.add(party)
+        if masked.schema not in self._sums:
+            if len(self._sums) == _MAX_SCHEMAS:
+                self._round.drop(party, "train", DropReason.OTHER_METRICS, "its metrics have other names than the others'")
+                return
+            self._sums[masked.schema] = (Vector.zeros(self.plan), set())
+        total, summed = self._sums[masked.schema]
+        total.add(vector, self.plan)
+        summed.add(party)
 
     def close(self) -> Unmasking:
         """Freezes U2. The driver must record it durably before an UNMASK leaves.
@@ -364,17 +393,23 @@ class Collecting:
         Raises:
             QuorumError: U2 is below the floor.
         """
+        self._close_once()
+        # The metrics that most parties have; of equals, the first in byte order.
+        most = max(sorted(self._sums), key=lambda schema: len(self._sums[schema][1]), default=None)
+        total, summed = (Vector.zeros(self.plan), set[int]()) if most is None else self._sums[most]
+        for schema, (_, others) in self._sums.items():
+            for party in others if schema != most else ():
+                self._round.drop(party, "train", DropReason.OTHER_METRICS, "its metrics have other names than the others'")
         for party in self.alive:
-            if party not in self._summed:
+            if party not in summed:
                 self._round.drop(party, "train", DropReason.NO_REPLY)
-        survivors = tuple(sorted(self._summed))
-        if len(survivors) < self._round.floor or self.schema is None:
-            gone = set(self.facts.cohort) - self._summed
+        if len(summed) < self._round.floor or most is None:
+            gone = set(self.facts.cohort) - summed
             raise QuorumError(
-                f"{len(survivors)} of {self.facts.n} parties sent an update, {self._round.floor} are needed ({self._round.described(gone)})",
+                f"{len(summed)} of {self.facts.n} parties sent an update, {self._round.floor} are needed ({self._round.described(gone)})",
                 missing=self._round.missing(gone),
             )
-        return Unmasking(self._round, self._prepares, self.plan, self.transcript, self._total, survivors, self.schema)
+        return Unmasking(self._round, self._prepares, self.plan, self.transcript, total, tuple(sorted(summed)), most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,7 +417,7 @@ class Sum:
     """What a round released.
 
     Attributes:
-        total: the sum of the survivors' vectors mod 2^b, in the plan's lanes.
+        total: the sum of the survivors' vectors.
         survivors: U2, as directory indices.
         schema: which metrics the vector carries.
         drops: who left, when and why, by directory index.
@@ -390,13 +425,13 @@ class Sum:
 
     facts: RoundFacts
     plan: EncodingPlan
-    total: NDArray[Any] = field(repr=False)
+    total: Vector
     survivors: tuple[int, ...]
     schema: bytes
     drops: Mapping[int, Drop]
 
 
-class Unmasking:
+class Unmasking(_Step):
     """Collects shares, recovers the seeds and takes the masks off. Made by `Collecting.close`."""
 
     def __init__(
@@ -405,7 +440,7 @@ class Unmasking:
         prepares: dict[int, Prepare],
         plan: EncodingPlan,
         transcript: bytes,
-        total: NDArray[Any],
+        total: Vector,
         survivors: tuple[int, ...],
         schema: bytes,
     ) -> None:
@@ -431,11 +466,15 @@ class Unmasking:
 
     def fail(self, party: int, detail: str) -> None:
         """The party answered with an error. Its input stays in the sum: others hold shares of its seed."""
-        self._round.drop(party, "unmask", DropReason.ERROR_REPLY, detail)
+        if self._waits_for(party):
+            self._round.drop(party, "unmask", DropReason.ERROR_REPLY, detail)
+
+    def _waits_for(self, party: int) -> bool:
+        return not self._closed and party in self._in_sum and party not in self._answered and party not in self.drops
 
     def add(self, party: int, data: bytes) -> None:
         """Takes one UNMASK; each share is checked against the hash its dealer published, so a wrong one names its holder."""
-        if party not in self._in_sum or party in self._answered or party in self.drops:
+        if not self._waits_for(party):
             return
         header = self.facts.header
         dealers = [dealer for dealer in self._round.neighbours[party] if dealer in self._prepares]
@@ -473,6 +512,7 @@ class Unmasking:
             QuorumError: somebody's secret has fewer than t shares; nothing partial is released.
             PeerError: a recovered secret is not the one its owner committed to; `party` names it.
         """
+        self._close_once()
         t = self.facts.t
         short = [dealer for dealer in self._prepares if len(self._shares[dealer]) < t]
         if short:
@@ -485,9 +525,6 @@ class Unmasking:
         secrets = self._reconstruct()
         add, subtract = self._masks(secrets)
         apply_masks(self._total, self._plan, add, subtract, threads=threads)
-        for party in self.survivors:
-            if party not in self._answered:
-                self._round.drop(party, "unmask", DropReason.NO_REPLY)
         return Sum(self.facts, self._plan, self._total, self.survivors, self._schema, dict(self.drops))
 
     def _reconstruct(self) -> dict[int, bytes]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -38,7 +37,7 @@ class Transaction(Protocol):
         ...
 
     def add_content(self, phase: int, digest: bytes) -> bool:
-        """Remembers the hash of what a party trained on. False if it was there already."""
+        """Remembers the hash of what a party worked on, across runs. False if it was there already."""
         ...
 
 
@@ -55,21 +54,27 @@ class _MemoryRecord:
     epoch: int = 0
     round: int = 0
     record: bytes | None = field(default=None, repr=False)
-    contents: set[tuple[int, bytes]] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _MemoryTransaction:
+    draft: _MemoryRecord
+    known: frozenset[tuple[int, bytes]]
+    added: set[tuple[int, bytes]] = field(default_factory=set)
 
     def position(self) -> tuple[int, int]:
-        return self.epoch, self.round
+        return self.draft.epoch, self.draft.round
 
     def read(self) -> bytes | None:
-        return self.record
+        return self.draft.record
 
     def write(self, epoch: int, round_: int, record: bytes) -> None:
-        self.epoch, self.round, self.record = epoch, round_, record
+        self.draft = _MemoryRecord(epoch, round_, record)
 
     def add_content(self, phase: int, digest: bytes) -> bool:
-        if (phase, digest) in self.contents:
+        if (phase, digest) in self.known | self.added:
             return False
-        self.contents.add((phase, digest))
+        self.added.add((phase, digest))
         return True
 
 
@@ -78,12 +83,14 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._runs: dict[int, _MemoryRecord] = {}
+        self._contents: frozenset[tuple[int, bytes]] = frozenset()
         self._lock = threading.Lock()
 
     @contextmanager
     def transaction(self, run: int) -> Iterator[Transaction]:
         """See `PartyStore`."""
         with self._lock:
-            draft = deepcopy(self._runs.get(run, _MemoryRecord()))
-            yield draft
-            self._runs[run] = draft
+            transaction = _MemoryTransaction(self._runs.get(run, _MemoryRecord()), self._contents)
+            yield transaction
+            self._runs[run] = transaction.draft
+            self._contents |= transaction.added

@@ -189,7 +189,16 @@ class InMemoryGrid(Grid):
 
     def node(self, index: int) -> SimulatedNode:
         """The party with this index, to look at its context or to roll it back."""
-        return next(party for party in self._federation.parties.values() if party.index == index)
+        for node in self._federation.parties.values():
+            if node.index == index:
+                return node
+        raise LocalError(f"there is no party {index}, the parties are 0 to {len(self._federation.parties) - 1}")
+
+    def index(self, node_id: int) -> int:
+        """The index of the party with this node id."""
+        if node_id not in self._federation.parties:
+            raise LocalError(f"there is no node {node_id} in this grid")
+        return self._federation.parties[node_id].index
 
     def wait(self, seconds: float) -> None:
         """Moves the clock on; what was late may then be there."""

@@ -9,13 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from numpy.typing import NDArray
 
 from stfed.crypto.keystream import keystream
 from stfed.crypto.random import Entropy, system_entropy
-from stfed.encoding import EncodingPlan, pack
+from stfed.encoding import EncodingPlan, MetricSchema, Vector, pack_vector
 from stfed.secagg.messages import Header, Phase
 from stfed.secagg.params import Parameters
 from stfed.secagg.party import Party
@@ -102,7 +99,7 @@ class LocalProtocol:
             cohort,
             directory.cohort_digest(cohort),
         )
-        preparing = Preparing(facts, self.enrolment.names(), self.policy.floor(len(cohort)))
+        preparing = Preparing(facts, self.enrolment.names(), self.policy.floor(len(cohort), parameters.k))
         for node in nodes:
             if node in missing:
                 continue
@@ -116,11 +113,11 @@ class LocalProtocol:
     def train(
         self,
         preparing: Preparing,
-        vector_of: Callable[[int], NDArray[Any]],
+        vector_of: Callable[[int], Vector],
         content: bytes,
         *,
         missing: Collection[int] = (),
-        schema: bytes = b"",
+        schema: MetricSchema = MetricSchema(),  # noqa: B008 - immutable
         threads: int | None = None,
     ) -> Collecting:
         """TRAIN: each node's vector, masked and packed, into the running sum."""
@@ -134,8 +131,8 @@ class LocalProtocol:
             ticket = self.parties[node].start_training(request, content)
             vector = vector_of(node)
             ticket.masks.apply(vector, threads=threads)
-            payload = pack(vector, ticket.masks.plan.ring_bits)
-            reply = self.parties[node].finish_training(ticket, schema, len(payload))
+            payload = pack_vector(vector, ticket.masks.plan)
+            reply = self.parties[node].finish_training(ticket, schema.encode(), len(payload))
             collecting.add(index, self._cross("train", "up", node, reply), self._cross("train", "up", node, payload))
         return collecting
 
@@ -156,7 +153,7 @@ class LocalProtocol:
         self,
         plan: EncodingPlan,
         parameters: Parameters,
-        vector_of: Callable[[int], NDArray[Any]],
+        vector_of: Callable[[int], Vector],
         *,
         nodes: Sequence[int] | None = None,
         drops: Mapping[str, Collection[int]] | None = None,

@@ -132,7 +132,7 @@ def test_refusals_write_nothing_and_say_one_clear_thing(tmp_path: Path, capsys: 
         (("open", folder / "sealed", "--identity", folder / "open", "--out", folder / "out"), "others than its owner"),
         (("open", folder / "sealed", "--identity", folder / "me.pub", "--out", folder / "out"), "this is no secret key"),
         (("open", folder / "sealed", "--identity", folder / "none", "--out", folder / "out"), "there is no key file"),
-        (("open", folder / "sealed", "--identity", folder / "short", "--out", folder / "out"), "is sealed to 1 hybrid keys"),
+        (("open", folder / "sealed", "--identity", folder / "short", "--out", folder / "out"), "is sealed to 1 hybrid key and not to"),
         (("inspect", folder / "plain"), "not sealed"),
         (("inspect", folder / "none"), "No such file or directory"),
     ):

@@ -61,6 +61,7 @@ def entries(*items: tuple[bytes, int]) -> bytes:
         (entries((b"a", 0)) + b"\0", "left over"),
         (entries((b"a", 0))[:-1], "are left"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_the_decoder_refuses(data: bytes, why: str) -> None:
     with pytest.raises(DecodeError, match=why):

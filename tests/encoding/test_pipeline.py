@@ -312,11 +312,16 @@ def test_what_decode_refuses_of_its_caller() -> None:
 
 def test_sums_that_no_honest_parties_can_send_are_refused() -> None:
     update, layout = encode({}, 1, {"m": 1}), PLAN.layout()
-    last = {"weight": layout.weight, "clipped": layout.clipped, "metric": slice(0, layout.metrics.start + PLAN.metric_format.limbs)}
-    for place in (*last.values(), layout.tensors[1], layout.tensors[2]):
+    for stop, why in [
+        (layout.weight.stop, "its weight or its count of clipped values"),
+        (layout.clipped.stop, "its weight or its count of clipped values"),
+        (layout.metrics.start + PLAN.metric_format.limbs, "a metric of the sum is out of range"),
+        (layout.tensors[1].stop, "'n': the sum is outside int64"),
+        (layout.tensors[2].stop, "'f': the sum is outside bool"),
+    ]:
         vector = update.vector.copy()
-        vector[place.stop - 1] = (1 << PLAN.ring_bits) - 1
-        with pytest.raises(PeerError):
+        vector[stop - 1] = (1 << PLAN.ring_bits) - 1
+        with pytest.raises(PeerError, match=why):
             decode_sum(PLAN, vector, 1, RECEIVED, update.schema)
     with pytest.raises(PeerError, match="3 numbers, the plan has room for 2"):
         decode_sum(PLAN, update.vector, 1, RECEIVED, MetricSchema((("m", 3),)))

@@ -146,6 +146,7 @@ def spec_bytes(name: bytes = b"w", dtype: str = "float32", shape: tuple[int, ...
         (bare().encode().replace(b"\x00\x00\x00\x0a\x20", b"\x00\x00\xff\xff\x08"), "less than one bit"),
         (bare().encode().replace(b"\x00\x00\x00\x0a\x20", b"\x00\x00\x00\x0a\x07"), "ring_bits=7 is outside"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_the_decoder_refuses(data: bytes, why: str) -> None:
     with pytest.raises(DecodeError, match=why):

@@ -64,6 +64,16 @@ def test_training_learns_and_evaluation_is_a_mean() -> None:
     assert accuracy == pytest.approx((10 * parts[0][1] + (size - 10) * parts[1][1]) / size)
 
 
+def test_the_training_loss_is_the_mean_over_samples() -> None:
+    own = partitions("breast-cancer", 10, 0.5, 7)[1].train
+    model = task.make_model("breast-cancer", 7)
+    before, _ = task.evaluate(model, own)
+    one_batch = task.train(model, own, epochs=1, lr=0.05, batch_size=1000, seed=7, server_round=1, party=1)
+    assert one_batch == pytest.approx(before)
+    still = task.train(model, own, epochs=1, lr=0.0, batch_size=16, seed=7, server_round=1, party=1)  # the last batch is a short one
+    assert still == pytest.approx(task.evaluate(model, own)[0])
+
+
 @given(st.integers(0, 2**63), st.integers(1, 1000), st.integers(1, 50), st.integers(0, 60))
 def test_dropped_names_as_many_as_asked_for(seed: int, server_round: int, num_parties: int, count: int) -> None:
     gone = task.dropped(seed, server_round, num_parties, count)

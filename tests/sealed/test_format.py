@@ -101,7 +101,7 @@ def test_an_envelope_reads_back_and_what_it_states_is_bound() -> None:
     assert Envelope.decode(envelope.encode(), layout) == envelope
     info = key_info(layout, provenance)
     data = payload_ad(layout, provenance, 4096, envelope.recipients)
-    assert key_info(layout, dict(reversed(provenance.items()))) == info
+    assert key_info(layout, dict(reversed(list(provenance.items())))) == info
     other = Layout(bytes(31) + b"\1", layout.slot_bytes, layout.payload_bytes)
     assert len({info, key_info(other, provenance), key_info(layout, {"round": 3}), key_info(layout, {})}) == 4
     assert len({

@@ -45,7 +45,7 @@ def check(data: bytes) -> None:
         np.testing.assert_array_equal(array, TENSORS[name])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(EDITS, st.none() | st.integers(0, len(WHOLE)), st.binary(max_size=8))
 def test_a_damaged_file_opens_to_the_truth_or_not_at_all(edits: list[tuple[int, bytes]], cut: int | None, more: bytes) -> None:
     data = bytearray(WHOLE)
@@ -54,7 +54,7 @@ def test_a_damaged_file_opens_to_the_truth_or_not_at_all(edits: list[tuple[int, 
     check(bytes(data[:cut]) + more)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=5000))
 @example(b"")
 @example(b"\xff" * 8)
@@ -71,7 +71,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_envelopes_of_the_wrong_shape_under_a_good_checksum(data: st.DataObject) -> None:
     """Somewhere in the envelope, something else."""
@@ -88,7 +88,7 @@ def test_envelopes_of_the_wrong_shape_under_a_good_checksum(data: st.DataObject)
     check(WHOLE[:HEADER_BYTES] + slot + WHOLE[HEADER_BYTES + SLOT_MIN_BYTES :])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.text(max_size=3), JSON, max_size=3), st.binary(max_size=20))
 def test_inner_headers_of_the_wrong_shape(entries: dict[str, Any], data: bytes) -> None:
     text = json.dumps(entries).encode()

@@ -59,7 +59,7 @@ def test_what_is_built_is_what_safetensors_reads(tensors: dict[str, tuple[str, l
 
 
 def test_the_order_is_that_of_safetensors() -> None:
-    arrays = {"b": np.zeros(3, np.uint8), "a": np.zeros(2, np.float16), "z": np.zeros(1, np.int64), "c": np.zeros(5, bool)}
+    arrays: dict[str, Any] = {"b": np.zeros(3, np.uint8), "a": np.zeros(2, np.float16), "z": np.zeros(1, np.int64), "c": np.zeros(5, bool)}
     specs = {name: inner.Spec(inner.dtype_named(array.dtype.name), array.shape, array.nbytes) for name, array in arrays.items()}
     stock = parse(safetensors.numpy.save(arrays))
     assert inner.build(specs, None)[1] == list(stock.tensors) == ["z", "a", "b", "c"]

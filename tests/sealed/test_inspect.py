@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import stfed.sealed
 from stfed import sealed
 from stfed.sealed.errors import MalformedError
 from stfed.sealed.numpy import save_file
+from stfed.sealed.outside import read_outside
+from stfed.sealed.storage import Memory
 
 from .material import SEALED, apply, keypair, load_json
 
@@ -56,7 +57,7 @@ def test_the_state_of_the_slots() -> None:
         ("flipped bit in the unused slot B", ("live", "damaged")),
         ("torn slot B", ("live", "damaged")),
     ):
-        assert stfed.sealed.outside.read_outside(stfed.sealed.storage.Memory(memoryview(apply(cases[name], base)))).slots == slots  # type: ignore[attr-defined]
+        assert read_outside(Memory(memoryview(apply(cases[name], base)))).slots == slots
 
 
 def test_a_table_cannot_steer_a_terminal(tmp_path: Path) -> None:

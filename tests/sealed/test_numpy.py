@@ -90,7 +90,7 @@ def test_memory_layouts_that_safetensors_does_not_take_come_out_right() -> None:
 
 
 def test_what_is_loaded_is_aligned_writable_and_apart() -> None:
-    arrays = {"a": np.zeros(3, np.uint8), "b": np.ones(5, np.float64), "c": np.ones(4, np.int16)}
+    arrays: Arrays = {"a": np.zeros(3, np.uint8), "b": np.ones(5, np.float64), "c": np.ones(4, np.int16)}
     loaded = load(save(arrays, recipients=RECIPIENT), identity=IDENTITY)
     for array in loaded.values():
         assert array.flags.aligned
@@ -155,7 +155,7 @@ def test_nothing_is_written_for_unfit_provenance(provenance: Any, tmp_path: Path
 
 
 def test_provenance_is_readable_without_a_key_and_by_those_who_open(tmp_path: Path) -> None:
-    stated = {"round": 3, "clip": 1.5, "run": "demo", "noise": None, "plain": False}
+    stated: dict[str, Any] = {"round": 3, "clip": 1.5, "run": "demo", "noise": None, "plain": False}
     save_file({"a": np.zeros(1)}, tmp_path / "sealed", recipients=RECIPIENT, provenance=stated)
     assert sealed.inspect(tmp_path / "sealed").provenance == stated
     with safe_open(tmp_path / "sealed", identity=IDENTITY) as file:
@@ -166,7 +166,7 @@ def test_paths_and_strings_do_for_keys(tmp_path: Path) -> None:
     sealed.write_keypair(tmp_path / "me", IDENTITY)
     for recipient in (RECIPIENT, str(RECIPIENT), tmp_path / "me.pub", str(tmp_path / "me.pub")):
         data = save({"a": np.arange(2)}, recipients=recipient)
-        for identity in (IDENTITY, tmp_path / "me", str(tmp_path / "me"), [keypair("other")[0], tmp_path / "me"]):
+        for identity in (IDENTITY, tmp_path / "me", str(tmp_path / "me"), (keypair("other")[0], tmp_path / "me")):
             same(load(data, identity=identity), {"a": np.arange(2)})
 
 

@@ -20,7 +20,7 @@ IDENTITY, RECIPIENT = keypair("reader")
 
 def test_bytes_of_any_kind_are_read() -> None:
     data = save({"a": np.arange(4)}, recipients=RECIPIENT)
-    for source in (data, bytearray(data), memoryview(data), memoryview(np.frombuffer(data, np.uint8))):
+    for source in (data, bytearray(data), memoryview(data), np.frombuffer(data, np.uint8).data):
         with SealedReader(source, IDENTITY) as reader:
             assert list(reader.header.tensors) == ["a"]
 

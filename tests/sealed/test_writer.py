@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 
 from stfed import sealed
 from stfed.errors import LocalError
-from stfed.sealed import writer
 from stfed.sealed.bounds import HEADER_BYTES
+from stfed.sealed.envelope import Stanza
 from stfed.sealed.errors import MalformedError
 from stfed.sealed.numpy import load, save_file
-from stfed.sealed.writer import Buffers, seal_file
+from stfed.sealed.recipients import wrap
+from stfed.sealed.storage import Memory
+from stfed.sealed.writer import Buffers, Sealing, seal_file
 
 from .material import Script, keypair, seal_bytes
 
@@ -63,10 +65,12 @@ def test_a_plain_file_comes_back_byte_for_byte(size: int, kind: str, tmp_path: P
 
 
 def test_randomness_is_an_argument_and_never_used_twice() -> None:
-    stanzas: list[Any] = []
+    stanzas: list[tuple[Stanza, ...]] = []
 
-    def wrap_once(*arguments: Any) -> Any:
-        return stanzas[0] if stanzas else stanzas.append(writer.wrap(*arguments)) or stanzas[0]
+    def wrap_once(*arguments: Any) -> tuple[Stanza, ...]:
+        if not stanzas:
+            stanzas.append(wrap(*arguments))
+        return stanzas[0]
 
     def seal(name: str) -> bytes:
         return seal_bytes(b"12345678" * 2000, RECIPIENT, entropy=Script(name), wrap=wrap_once)
@@ -77,6 +81,15 @@ def test_randomness_is_an_argument_and_never_used_twice() -> None:
     script = Script("draws")
     seal_bytes(bytes(10_000), RECIPIENT, entropy=script)
     assert script.calls == 3 + 3  # file key, file id, FLOE's iv, and one iv a segment
+
+
+def test_a_sealing_writes_once() -> None:
+    source = Buffers([memoryview(b"content")])
+    sealing = Sealing(source.size_bytes, [RECIPIENT])
+    out = bytearray(sealing.layout.file_bytes)
+    sealing.write(source, Memory(memoryview(out)))
+    with pytest.raises(LocalError, match="writes one file"):
+        sealing.write(source, Memory(memoryview(out)))
 
 
 @pytest.mark.parametrize("size_bytes", [1, 32, 4095, (64 << 20) + 1])

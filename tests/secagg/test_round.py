@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stfed.encoding import EncodingPlan, TensorSpec
+from stfed.encoding import EncodingPlan, TensorSpec, Vector, encode_update
+from stfed.encoding.wide import LIMB_BITS
 from stfed.errors import QuorumError
 from stfed.secagg.params import choose
 from stfed.secagg.policy import Policy
@@ -17,29 +18,65 @@ from stfed.testing.protocol import LocalProtocol
 
 
 def plan_of(n: int, size: int = 300, ring_bits: int = 32) -> EncodingPlan:
-    return EncodingPlan((TensorSpec("w", "float32", (size,)),), parties=n, ring_bits=ring_bits, metric_slots=0)
+    tensors = (TensorSpec("w", "float32", (size,)), TensorSpec("steps", "int64", (3,)))
+    return EncodingPlan(tensors, parties=n, ring_bits=ring_bits, metric_slots=2)
 
 
-def vectors_of(plan: EncodingPlan, n: int, seed: int = 0) -> list[np.ndarray]:
+def vectors_of(plan: EncodingPlan, n: int, seed: int = 0) -> list[Vector]:
+    """Any words at all: the core adds vectors, whatever they mean."""
     rng = np.random.default_rng(seed)
-    high = 1 << plan.ring_bits
-    return [rng.integers(0, high, plan.vector_length, dtype=np.uint64).astype(plan.lane) for _ in range(n)]
+    ring = [rng.integers(0, 1 << plan.ring_bits, plan.vector_length, dtype=np.uint64).astype(plan.lane) for _ in range(n)]
+    return [Vector(words, rng.integers(0, 1 << LIMB_BITS, plan.wide_length, dtype=np.uint32)) for words in ring]
 
 
-def expected(plan: EncodingPlan, vectors: list[np.ndarray], nodes) -> np.ndarray:
-    total = np.zeros(plan.vector_length, np.uint64)
+def copy(vector: Vector) -> Vector:
+    return Vector(vector.ring.copy(), vector.wide.copy())
+
+
+def numbers(plan: EncodingPlan, wide: np.ndarray) -> list[tuple[int, int]]:
+    """The wide numbers as Python integers, each with its modulus."""
+    found, at = [], 0
+    for limbs, count in plan.wide_groups:
+        group = wide[at : at + limbs * count].reshape(limbs, count)
+        found += [
+            (sum(int(limb) << (LIMB_BITS * place) for place, limb in enumerate(column)), 1 << (LIMB_BITS * limbs)) for column in group.T
+        ]
+        at += limbs * count
+    return found
+
+
+def assert_sum(plan: EncodingPlan, total: Vector, vectors: list[Vector], nodes) -> None:
+    ring = np.zeros(plan.vector_length, np.uint64)
     for node in nodes:
-        total += vectors[node].astype(np.uint64)
-    return (total & np.uint64((1 << plan.ring_bits) - 1)).astype(plan.lane)
+        ring += vectors[node].ring.astype(np.uint64)
+    np.testing.assert_array_equal(total.ring, (ring & np.uint64((1 << plan.ring_bits) - 1)).astype(plan.lane))
+    columns = zip(*(numbers(plan, vectors[node].wide) for node in nodes), strict=True)
+    assert numbers(plan, total.wide) == [(sum(value for value, _ in column) % column[0][1], column[0][1]) for column in columns]
 
 
 def test_a_round_without_drops_is_the_exact_sum():
     n = 6
     plan, protocol = plan_of(n), LocalProtocol(n)
     vectors = vectors_of(plan, n)
-    result = protocol.sum_round(plan, choose(n, 0.1, 0.1), lambda node: vectors[node].copy())
+    result = protocol.sum_round(plan, choose(n, 0.1, 0.1), lambda node: copy(vectors[node]))
     assert len(result.survivors) == n
-    np.testing.assert_array_equal(result.total, expected(plan, vectors, range(n)))
+    assert_sum(plan, result.total, vectors, range(n))
+
+
+def test_sums_that_are_equal_look_equal_to_the_coordinator():
+    """The wide numbers are summed as numbers: how a sum is made up, digit by digit, is not in what the coordinator gets."""
+    n = 3
+    plan = EncodingPlan((TensorSpec("w", "float32", (4,)),), parties=n, metric_slots=1)
+    model = {"w": np.zeros(4, np.float32)}
+    totals = []
+    for weights, losses in (([1000, 1000, 24], [0.3, 0.3, 0.3]), ([1500, 476, 48], [0.3, 0.3, 0.3])):
+        protocol = LocalProtocol(n)
+        updates = [
+            encode_update(plan, model, model, weight, {"loss": loss}, lambda out: out.fill(0))
+            for weight, loss in zip(weights, losses, strict=True)
+        ]
+        totals.append(protocol.sum_round(plan, choose(n, 0.1, 0.1), lambda node, updates=updates: updates[node].vector).total)
+    assert totals[0].wide.tolist() == totals[1].wide.tolist()
 
 
 @pytest.mark.parametrize("ring_bits", [8, 9, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64])
@@ -47,19 +84,19 @@ def test_every_ring(ring_bits):
     n = 5
     plan, protocol = plan_of(n, ring_bits=ring_bits), LocalProtocol(n)
     vectors = vectors_of(plan, n)
-    result = protocol.sum_round(plan, choose(n, 0.1, 0.1), lambda node: vectors[node].copy(), drops={"train": [3]})
-    np.testing.assert_array_equal(result.total, expected(plan, vectors, [0, 1, 2, 4]))
+    result = protocol.sum_round(plan, choose(n, 0.1, 0.1), lambda node: copy(vectors[node]), drops={"train": [3]})
+    assert_sum(plan, result.total, vectors, [0, 1, 2, 4])
 
 
 @pytest.mark.parametrize("step", ["join", "prepare", "train", "unmask"])
 def test_one_drop_at_each_step_never_loses_the_round(step):
     n = 10
-    plan, protocol = plan_of(n), LocalProtocol(n)
-    vectors = vectors_of(plan, n)
     cohort = n - 1 if step == "join" else n
-    result = protocol.sum_round(plan, choose(cohort, 0.1, 0.1), lambda node: vectors[node].copy(), drops={step: [4]})
+    plan, protocol = plan_of(cohort), LocalProtocol(n)
+    vectors = vectors_of(plan, n)
+    result = protocol.sum_round(plan, choose(cohort, 0.1, 0.1), lambda node: copy(vectors[node]), drops={step: [4]})
     summed = [node for node in range(n) if node != 4 or step == "unmask"]
-    np.testing.assert_array_equal(result.total, expected(plan, vectors, summed))
+    assert_sum(plan, result.total, vectors, summed)
 
 
 def test_drops_at_every_step_at_once_and_over_many_rounds():
@@ -69,9 +106,9 @@ def test_drops_at_every_step_at_once_and_over_many_rounds():
     for seed in range(4):
         vectors = vectors_of(plan, n, seed)
         result = protocol.sum_round(
-            plan, parameters, lambda node, vectors=vectors: vectors[node].copy(), drops={"prepare": [seed], "train": [5], "unmask": [7]}
+            plan, parameters, lambda node, vectors=vectors: copy(vectors[node]), drops={"prepare": [seed], "train": [5], "unmask": [7]}
         )
-        np.testing.assert_array_equal(result.total, expected(plan, vectors, set(range(n)) - {seed, 5}))
+        assert_sum(plan, result.total, vectors, set(range(n)) - {seed, 5})
 
 
 def test_too_few_answers_to_unmask_name_the_missing_and_release_nothing():
@@ -81,7 +118,7 @@ def test_too_few_answers_to_unmask_name_the_missing_and_release_nothing():
     vectors = vectors_of(plan, n)
     missing = list(range(n - parameters.t + 1))
     with pytest.raises(QuorumError, match="fewer than t") as caught:
-        protocol.sum_round(plan, parameters, lambda node: vectors[node].copy(), drops={"unmask": missing})
+        protocol.sum_round(plan, parameters, lambda node: copy(vectors[node]), drops={"unmask": missing})
     assert set(caught.value.missing) == {f"node {node}" for node in missing}
 
 
@@ -91,16 +128,16 @@ def test_a_harary_graph_with_drops():
     parameters = choose(n, 0.05, 0.05)
     assert parameters.k < n - 1
     vectors = vectors_of(plan, n)
-    result = protocol.sum_round(plan, parameters, lambda node: vectors[node].copy(), drops={"prepare": [1], "train": [2], "unmask": [3]})
-    np.testing.assert_array_equal(result.total, expected(plan, vectors, set(range(n)) - {1, 2}))
+    result = protocol.sum_round(plan, parameters, lambda node: copy(vectors[node]), drops={"prepare": [1], "train": [2], "unmask": [3]})
+    assert_sum(plan, result.total, vectors, set(range(n)) - {1, 2})
 
 
 def test_more_than_1024_parties_are_exact():
     n = 1100
     plan, protocol = plan_of(n, 8), LocalProtocol(n, Policy(gamma=0.01, delta=0.01), keep_log=False)
     vectors = vectors_of(plan, n)
-    result = protocol.sum_round(plan, choose(n, 0.01, 0.01), lambda node: vectors[node].copy(), drops={"train": [77, 1024]})
-    np.testing.assert_array_equal(result.total, expected(plan, vectors, set(range(n)) - {77, 1024}))
+    result = protocol.sum_round(plan, choose(n, 0.01, 0.01), lambda node: copy(vectors[node]), drops={"train": [77, 1024]})
+    assert_sum(plan, result.total, vectors, set(range(n)) - {77, 1024})
 
 
 @settings(max_examples=40, deadline=None)
@@ -115,20 +152,20 @@ def test_random_drops_give_the_exact_sum_or_a_clean_failure(data):
     parameters = choose(n, 0.1, 0.1)
     survivors = {node for node in range(n) if steps[node] in ("unmask", "never")}
     try:
-        result = protocol.sum_round(plan, parameters, lambda node: vectors[node].copy(), drops=drops)
+        result = protocol.sum_round(plan, parameters, lambda node: copy(vectors[node]), drops=drops)
     except QuorumError as error:
         assert error.missing
         alive = [node for node in range(n) if steps[node] == "never"]
         # With enough parties left a failure would be wrong: everybody's holders are all the others.
         assert len(alive) - 1 < parameters.t or len(survivors) < protocol.policy.floor(n)
     else:
-        np.testing.assert_array_equal(result.total, expected(plan, vectors, survivors))
+        assert_sum(plan, result.total, vectors, survivors)
 
 
 def test_the_coordinator_receives_uniform_words_from_each_party():
     n = 5
     plan, protocol = plan_of(n, 50_000), LocalProtocol(n)
-    protocol.sum_round(plan, choose(n, 0.1, 0.1), lambda node: np.zeros(plan.vector_length, plan.lane))
+    protocol.sum_round(plan, choose(n, 0.1, 0.1), lambda node: Vector.zeros(plan))
     payloads = [data for step, direction, _, data in protocol.log if step == "train" and direction == "up" and len(data) > 100_000]
     assert len(payloads) == n
     for one, other in combinations(payloads, 2):

@@ -59,5 +59,4 @@ def training(grid: InMemoryGrid, value: float = 0.0) -> list[Message]:
 
 def senders(grid: InMemoryGrid, replies: Iterable[Message]) -> list[int]:
     """The indices of the parties that these replies come from, in order."""
-    index = {grid.node(i).node_id: i for i in range(len(grid._federation.parties))}
-    return [index[reply.metadata.src_node_id] for reply in replies]
+    return [grid.index(reply.metadata.src_node_id) for reply in replies]

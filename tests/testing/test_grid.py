@@ -189,6 +189,15 @@ def test_impossible_grids_are_refused(arguments: dict[str, object]) -> None:
         InMemoryGrid(adding_app(), **{"num_nodes": 2, **arguments})
 
 
+def test_parties_are_found_by_index_and_by_node_id() -> None:
+    grid = grid_with()
+    assert [grid.index(grid.node(place).node_id) for place in range(3)] == [0, 1, 2]
+    with pytest.raises(LocalError, match="no party 3, the parties are 0 to 2"):
+        grid.node(3)
+    with pytest.raises(LocalError, match="no node 5"):
+        grid.index(5)
+
+
 def test_push_then_pull_gives_each_reply_once_and_then_flowers_error() -> None:
     grid = grid_with()
     ids = grid.push_messages(queries(grid))

@@ -1,0 +1,91 @@
+"""What may follow what, on both sides, as data.
+
+Theory of operation. For each run it has joined, a party is in one of five states (`stfed.secagg.client`), and five events move it: the
+coordinator's four messages, and the moment its own vector is masked. `CLIENT` has the next state for every event a state takes; what is
+not in it is a `WrongStepError` that changes nothing. Three things can be read off the table:
+
+- Going forward, each event fits one state only, and takes the party out of it: TRAIN and UNMASK happen at most once between two PREPAREs,
+  and PREPARE takes a new round number every time. That is the once-only rule.
+- PREPARE fits every state. A coordinator that moves on, or lost the round, gives up what is open, and no event leads back into it.
+- JOIN fits every state too, in a later epoch: it is how a party starts over. It is the only event for a run that is not known yet.
+
+A message that was answered before is no event: a resend gets the cached bytes and moves nothing (`stfed.secagg.party`).
+
+The coordinator's steps (`stfed.secagg.server`) take replies and error replies in any number, in any order, until they are closed. Only
+`close` leads on; nothing leads back, and a closed step stays closed.
+
+`Party` asks `require` before it runs a handler, the tests hold every entry and every gap of both tables against the real objects, and
+`diagram` draws them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+from stfed.secagg.client import ClientState, Joined, Prepared, Ready, Trained, Training
+from stfed.secagg.refusals import WrongStepError
+from stfed.secagg.server import Collecting, Enrolment, Joining, Preparing, Sum, Unmasking
+
+
+class Event(Enum):
+    """What moves a party."""
+
+    JOIN = "JOIN"
+    PREPARE = "PREPARE"
+    TRAIN = "TRAIN"
+    MASKED = "vector masked"
+    UNMASK = "UNMASK"
+
+
+CLIENT: Mapping[type[ClientState], Mapping[Event, type[ClientState]]] = {
+    Joined: {Event.JOIN: Joined, Event.PREPARE: Prepared},
+    Ready: {Event.JOIN: Joined, Event.PREPARE: Prepared},
+    Prepared: {Event.JOIN: Joined, Event.PREPARE: Prepared, Event.TRAIN: Training},
+    Training: {Event.JOIN: Joined, Event.PREPARE: Prepared, Event.MASKED: Trained},
+    Trained: {Event.JOIN: Joined, Event.PREPARE: Prepared, Event.UNMASK: Ready},
+}
+"""A party's next state. JOIN means one of a later epoch, PREPARE one of a later round."""
+
+
+class StepEvent(Enum):
+    """What happens to a step of the coordinator; the values are its methods."""
+
+    REPLY = "add"
+    ERROR = "fail"
+    CLOSE = "close"
+
+
+SERVER: Mapping[type, Mapping[StepEvent, type]] = {
+    Joining: {StepEvent.REPLY: Joining, StepEvent.CLOSE: Enrolment},
+    Preparing: {StepEvent.REPLY: Preparing, StepEvent.ERROR: Preparing, StepEvent.CLOSE: Collecting},
+    Collecting: {StepEvent.REPLY: Collecting, StepEvent.ERROR: Collecting, StepEvent.CLOSE: Unmasking},
+    Unmasking: {StepEvent.REPLY: Unmasking, StepEvent.ERROR: Unmasking, StepEvent.CLOSE: Sum},
+}
+"""The coordinator's next step, where there are enough parties for one; `close` is a `QuorumError` otherwise."""
+
+
+def require(state: ClientState, event: Event) -> None:
+    """Refuses an event that does not belong to this state.
+
+    Raises:
+        WrongStepError: it does not; the text says which ones do.
+    """
+    events = CLIENT[type(state)]
+    if event not in events:
+        waits_for = " or ".join(known.value for known in events)
+        raise WrongStepError(
+            f"{event.value} does not belong to the state this party is in, {type(state).__name__}, which waits for {waits_for}; "
+            "each step happens once per round"
+        )
+
+
+def diagram(table: Mapping[type, Mapping[Event, type]] | Mapping[type, Mapping[StepEvent, type]]) -> str:
+    """A table as a Mermaid state diagram. It starts at the table's first state and at those that no other one leads to."""
+    arrows = [(state, event.value, following) for state, events in table.items() for event, following in events.items()]
+    led_to = {following for state, _, following in arrows if following is not state}
+    lines = ["stateDiagram-v2"]
+    lines += [f"    [*] --> {state.__name__}" for at, state in enumerate(table) if at == 0 or state not in led_to]
+    lines += [f"    {state.__name__} --> {following.__name__}: {event}" for state, event, following in arrows]
+    lines += [f"    {state.__name__} --> [*]" for state in dict.fromkeys(following for _, _, following in arrows) if state not in table]
+    return "\n".join(lines) + "\n"

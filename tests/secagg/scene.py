@@ -1,0 +1,234 @@
+"""A round stopped where a test wants to interfere: real parties, a real coordinator, and one party whose next message has not arrived.
+
+`Scene().at("train")` has everybody through TRAIN but the victim; `scene.request` is the message it is owed. A test sends it something
+else first, and then lets the round finish, which proves that the refusal changed nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+
+from stfed.crypto import aead, shamir
+from stfed.encoding import EncodingPlan, MetricSchema, TensorSpec, Vector, pack_vector
+from stfed.encoding.wide import LIMB_BITS, LIMB_MASK
+from stfed.secagg import keys
+from stfed.secagg.client import ClientState, Joined, Prepared
+from stfed.secagg.messages import Delivery, Message, Phase, PrepareRequest, ShareOf, TrainRequest, UnmaskRequest
+from stfed.secagg.params import Parameters, choose
+from stfed.secagg.party import Party, Ticket, _Record
+from stfed.secagg.policy import Policy
+from stfed.secagg.server import Collecting, Preparing, Sum, Unmasking
+from stfed.testing.protocol import LocalProtocol
+
+N, VICTIM = 6, 2
+NO_METRICS = MetricSchema().encode()
+Step = Literal["idle", "prepare", "train", "unmask"]
+
+
+def plan_of(n: int, size: int = 40, ring_bits: int = 32, **settings: Any) -> EncodingPlan:
+    return EncodingPlan((TensorSpec("w", "float32", (size,)),), parties=n, ring_bits=ring_bits, metric_slots=0, **settings)
+
+
+def vectors_of(plan: EncodingPlan, n: int, seed: int = 0) -> list[Vector]:
+    """Any words: the protocol does not know what they mean."""
+    rng = np.random.default_rng(seed)
+    return [
+        Vector(
+            rng.integers(0, 1 << plan.ring_bits, plan.vector_length, dtype=np.uint64, endpoint=False).astype(plan.lane),
+            rng.integers(0, 1 << LIMB_BITS, plan.wide_length, dtype=np.uint32),
+        )
+        for _ in range(n)
+    ]
+
+
+def sum_of(plan: EncodingPlan, vectors: Sequence[Vector], nodes: Iterable[int]) -> Vector:
+    """The sum, in Python integers: the ring words mod 2^b, each wide number mod 2^(30 limbs)."""
+    chosen = [vectors[node] for node in nodes]
+    ring = [sum(column) % (1 << plan.ring_bits) for column in zip(*(vector.ring.tolist() for vector in chosen), strict=True)]
+    wide, at = np.zeros(plan.wide_length, np.uint32), 0
+    for limbs, count in plan.wide_groups:
+        places = [slice(at + place * count, at + (place + 1) * count) for place in range(limbs)]
+        for number in range(count):
+            total = sum(int(vector.wide[place][number]) << LIMB_BITS * i for vector in chosen for i, place in enumerate(places))
+            for i, place in enumerate(places):
+                wide[place][number] = total >> LIMB_BITS * i & LIMB_MASK
+        at += limbs * count
+    return Vector(np.array(ring, plan.lane), wide)
+
+
+def assert_equal(found: Vector, wanted: Vector) -> None:
+    np.testing.assert_array_equal(found.ring, wanted.ring)
+    np.testing.assert_array_equal(found.wide, wanted.wide)
+
+
+def without(parties: tuple[int, ...], *gone: int) -> tuple[int, ...]:
+    return tuple(party for party in parties if party not in gone)
+
+
+def patched(data: bytes, old: bytes, new: bytes) -> bytes:
+    """`data` with the one place where `old` stands rewritten: for what the encoder refuses to write."""
+    assert data.count(old) == 1
+    return data.replace(old, new)
+
+
+def u32s(*values: int) -> bytes:
+    return b"".join(value.to_bytes(4, "big") for value in values)
+
+
+@dataclass
+class Scene:
+    n: int = N
+    policy: Policy | None = None
+    ring_bits: int = 32
+    phase: Phase = Phase.TRAIN
+    seed: str | None = None
+    graph: Literal["auto", "complete", "sparse"] = "auto"
+
+    step: Step = "idle"
+    request: Any = None
+    preparing: Preparing = None  # type: ignore[assignment]
+    collecting: Collecting = None  # type: ignore[assignment]
+    unmasking: Unmasking = None  # type: ignore[assignment]
+    result: Sum = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        self.policy = self.policy or Policy()
+        self.protocol = LocalProtocol(self.n, self.policy, seed=self.seed)
+        self.parameters: Parameters = choose(self.n, self.policy.gamma, self.policy.delta, graph=self.graph)
+        self.plan = plan_of(self.n, ring_bits=self.ring_bits)
+        self.vectors = vectors_of(self.plan, self.n)
+        self.store: Any = self.protocol.stores[VICTIM]
+        self.party = self.protocol.parties[VICTIM]
+        self.protocol.join()
+
+    @property
+    def index(self) -> int:
+        """The victim's place in the directory."""
+        assert self.protocol.enrolment is not None
+        return self.protocol.enrolment.index_of()[VICTIM]
+
+    @property
+    def content(self) -> bytes:
+        """What everybody trains on in this round."""
+        return hashlib.sha256(f"model {self.protocol.round}".encode()).digest()
+
+    # --- the victim's store --------------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Any:
+        """All that the victim's store holds."""
+        return deepcopy((self.store._runs, self.store._contents))
+
+    def record(self) -> bytes:
+        with self.store.transaction(self.protocol.run) as transaction:
+            return transaction.read()
+
+    def state(self) -> ClientState:
+        return _Record.decode(self.record()).state
+
+    def restart(self, policy: Policy | None = None) -> Party:
+        """Another process with the same store."""
+        return Party(self.store, policy or self.policy)
+
+    # --- what the coordinator says -------------------------------------------------------------------------------------------------
+
+    def answer(self, request: Message | bytes) -> bytes:
+        return self.party.answer(request if isinstance(request, bytes) else request.encode())
+
+    def start(self, request: Message | bytes | None = None, content: bytes | None = None) -> Ticket:
+        data = (request or self.request) if isinstance(request, bytes) else (request or self.request).encode()
+        return self.party.start_training(data, self.content if content is None else content)
+
+    def send_vector(self, ticket: Ticket) -> None:
+        vector = deepcopy(self.vectors[VICTIM])
+        ticket.masks.apply(vector)
+        payload = pack_vector(vector, ticket.masks.plan)
+        self.collecting.add(self.index, self.party.finish_training(ticket, NO_METRICS, len(payload)), payload)
+
+    @contextmanager
+    def refuses(self, error: type[Exception], match: str = "") -> Iterator[None]:
+        """The block is refused with exactly this error, and nothing about the victim has changed."""
+        before = self.snapshot()
+        with pytest.raises(error, match=match) as caught:
+            yield
+        assert type(caught.value) is error
+        assert self.snapshot() == before
+
+    # --- the round -----------------------------------------------------------------------------------------------------------------
+
+    def at(self, step: Step) -> Scene:
+        """Goes on with right messages until the victim is owed this one."""
+        while self.step != step:
+            self._go_on()
+        return self
+
+    def finishes(self) -> Sum:
+        """The rest of the round with right messages. The sum is exact, and the victim is in it."""
+        if self.step == "idle":
+            self._go_on()
+        return self.at("idle").result
+
+    def _go_on(self) -> None:
+        match self.step:
+            case "idle":
+                self.preparing = self.protocol.prepare(self.plan, self.parameters, range(self.n), phase=self.phase, missing={VICTIM})
+                assert self.protocol.enrolment is not None
+                directory = self.protocol.enrolment.directory.encoded
+                self.request = self.preparing.request(directory if isinstance(self.state(), Joined) else ())
+                assert isinstance(self.request, PrepareRequest)
+                self.step = "prepare"
+            case "prepare":
+                self.preparing.add(self.index, self.answer(self.request))
+                self.collecting = self.protocol.train(
+                    self.preparing, lambda node: deepcopy(self.vectors[node]), self.content, missing={VICTIM}
+                )
+                self.request = self.collecting.request(self.index)
+                assert isinstance(self.request, TrainRequest)
+                self.step = "train"
+            case "train":
+                self.send_vector(self.start())
+                self.unmasking = self.collecting.close()
+                self.request = self.unmasking.request()
+                assert isinstance(self.request, UnmaskRequest)
+                self._others_unmask()
+                self.step = "unmask"
+            case "unmask":
+                self.unmasking.add(self.index, self.answer(self.request))
+                self.result = self.unmasking.close()
+                assert self.result.drops == {}
+                assert_equal(self.result.total, sum_of(self.plan, self.vectors, range(self.n)))
+                self.step = "idle"
+
+    def _others_unmask(self) -> None:
+        assert self.protocol.enrolment is not None
+        for index in without(self.unmasking.survivors, self.index):
+            self.unmasking.add(index, self.protocol.parties[self.protocol.enrolment.nodes[index]].answer(self.request.encode()))
+
+    # --- a dealer that lies --------------------------------------------------------------------------------------------------------
+
+    def forged(self, at: int, share_b: bytes, share_z: bytes) -> Delivery:
+        """What the victim's neighbour number `at` would have dealt with these shares: well sealed, with the right hashes."""
+        state = self.state()
+        assert isinstance(state, Prepared)
+        header, dealer = state.header, state.neighbours[at]
+        facts = state.facts
+        commitments = self.request.deliveries[at].commitments
+        point = facts.graph().point(facts.cohort.index(dealer), facts.cohort.index(self.index))
+        associated = keys.share_associated_data(header, dealer, self.index, point, facts.t, facts.k, commitments)
+        return Delivery(
+            aead.seal_random(state.incoming[at], share_b + share_z, associated, lambda size: bytes(size)),
+            commitments,
+            keys.share_hash(share_b, ShareOf.SELF_SEED, header, dealer, self.index),
+            keys.share_hash(share_z, ShareOf.BOX_KEY, header, dealer, self.index),
+        )
+
+
+def some_share(seed: int = 1) -> bytes:
+    return bytes(np.random.default_rng(seed).integers(0, shamir.PRIME, shamir.LIMBS).astype("<u2").tobytes())
