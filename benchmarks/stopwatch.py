@@ -6,7 +6,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 PARTIES, COORDINATOR = "parties", "coordinator"
 
@@ -51,6 +52,21 @@ class Stopwatch:
         """All of a role's time, or that of the named steps. `calls` is meaningful for a single step only."""
         chosen = (spent for (who, step), spent in self.steps.items() if who == role and (not steps or step in steps))
         return sum(chosen, Spent())
+
+    def table(self) -> list[str]:
+        """The steps as lines of text, with the sum of each role."""
+        lines = [f"{'':13}{'step':31}{'wall s':>10}{'process s':>11}{'calls':>7}{'ms a call':>11}"]
+        for (role, step), spent in self.steps.items():
+            each_ms = 1e3 * spent.process_s / spent.calls
+            lines.append(f"{role:13}{step:31}{spent.wall_s:10.3f}{spent.process_s:11.3f}{spent.calls:7d}{each_ms:11.3f}")
+        for role in (PARTIES, COORDINATOR):
+            spent = self.of(role)
+            lines.append(f"{role:13}{'all':31}{spent.wall_s:10.3f}{spent.process_s:11.3f}")
+        return lines
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """The steps, for `json.dump`."""
+        return [{"role": role, "step": step, **asdict(spent)} for (role, step), spent in self.steps.items()]
 
 
 def progress(text: str) -> None:

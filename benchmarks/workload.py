@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -51,15 +50,22 @@ class Workload:
         return frozenset(chosen[: round(self.dropout * self.parties)].tolist())
 
     @cached_property
+    def survivors(self) -> list[int]:
+        """The parties that stay."""
+        return sorted(set(range(self.parties)) - self.dropped)
+
+    @property
+    def mean_weight(self) -> float:
+        """Of the parties that stay."""
+        return sum(map(self.weight, self.survivors)) / len(self.survivors)
+
+    @cached_property
     def mean(self) -> NDArray[np.float64]:
         """The weighted mean of the parties that stay, in double precision."""
-        return self._mean(set(range(self.parties)) - self.dropped)
-
-    def _mean(self, parties: Collection[int]) -> NDArray[np.float64]:
         total = np.zeros(self.parameters)
-        for party in sorted(parties):
+        for party in self.survivors:
             total += self.trained(party)[NAME] * np.float64(self.weight(party))
-        return total / sum(map(self.weight, parties))
+        return total / sum(map(self.weight, self.survivors))
 
     def error(self, result: NDArray[np.generic]) -> float:
         """The largest absolute difference of a result from `mean`."""

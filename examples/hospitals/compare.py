@@ -1,8 +1,8 @@
 """hospitals: what the federation is worth, computed in process, without Flower's runtime and without `stfed`'s protocol.
 
-`plain_fedavg` is Flower's own FedAvg over the same train and evaluate functions, with the same hospitals dropping out in the same rounds:
-what the secure run must equal. `alone` is what each hospital gets out of its own data for the same number of steps. All accuracies are
-on the public test set.
+`plain` is the recipe's own Flower strategy over the same train and evaluate functions, with the same hospitals dropping out in the same
+rounds, and `round_by_round` one plain round at a time from the secure run's models: what the secure run must equal. `alone` is what each
+hospital gets out of its own data for the same number of steps. All accuracies are on the public test set.
 
     python -m examples.hospitals.compare configs/quickstart.toml
 """
@@ -13,15 +13,16 @@ import logging
 import random
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord
 from flwr.clientapp import ClientApp
-from flwr.serverapp.strategy import FedAvg
+from flwr.serverapp.strategy import Strategy
 
 from examples.hospitals import client_app, task
 from examples.hospitals.data import partitions, public_test
@@ -39,14 +40,9 @@ class Plain:
     accuracies: tuple[float, ...]
 
 
-def plain_fedavg(config: Config) -> Plain:
-    """Flower's FedAvg without secure aggregation, with the script's drop-outs."""
+def plain(config: Config) -> Plain:
+    """The strategy without secure aggregation, with the script's drop-outs."""
     dataset, seed = str(config["dataset"]), int(config["seed"])
-    app = ClientApp()
-    app.train()(client_app.train)
-    app.evaluate()(client_app.evaluate)
-    num_parties = int(config["num-parties"])
-    grid = InMemoryGrid(app, num_parties, run_config=dict(config), keep_payloads=False)
     model, states, accuracies = task.make_model(dataset, seed), [], []
 
     def keep(server_round: int, arrays: ArrayRecord) -> MetricRecord:
@@ -57,14 +53,56 @@ def plain_fedavg(config: Config) -> Plain:
 
     random.seed(seed)
     with _quiet():
-        FedAvg(fraction_evaluate=0.0, min_available_nodes=num_parties).start(
-            grid,
+        _strategy(config).start(
+            _grid(config),
             ArrayRecord(model.state_dict()),
             num_rounds=int(config["num-server-rounds"]),
             train_config=ConfigRecord({"lr": float(config["learning-rate"])}),
             evaluate_fn=keep,
         )
     return Plain(tuple(states), tuple(accuracies))
+
+
+def round_by_round(config: Config, states: Sequence[State]) -> list[State]:
+    """What each plain round makes of the model that the secure run had before it.
+
+    Two whole runs drift apart, because training amplifies the last bits of a model round by round; one round from the same model does not.
+
+    Args:
+        config: of the run.
+        states: the secure run's models, the initial one first.
+
+    Returns:
+        One model less: after round 1, 2, ...
+    """
+    grid, results = _grid(config), list[State]()
+    train_config = ConfigRecord({"lr": float(config["learning-rate"])})
+    random.seed(int(config["seed"]))
+    with _quiet():
+        strategy = _strategy(config)
+        for server_round, state in enumerate(states[:-1], start=1):
+            replies = grid.send_and_receive(strategy.configure_train(server_round, ArrayRecord(dict(state)), train_config, grid))
+            arrays, _ = strategy.aggregate_train(server_round, replies)
+            assert arrays is not None, "the plain round has as many replies as the secure one"
+            results.append(dict(arrays.to_torch_state_dict()))
+    return results
+
+
+def largest_difference(one: State, other: State) -> float:
+    """Of any weight of two models."""
+    return max((one[name] - value).abs().max().item() for name, value in other.items())
+
+
+def _grid(config: Config) -> InMemoryGrid:
+    app = ClientApp()
+    app.train()(client_app.train)
+    app.evaluate()(client_app.evaluate)
+    return InMemoryGrid(app, int(config["num-parties"]), run_config=dict(config), keep_payloads=False)
+
+
+def _strategy(config: Config) -> Strategy:
+    strategy: Strategy = import_module(f"strategies.{config['strategy']}").inner({**config, "fraction-evaluate": 0.0})
+    return strategy
 
 
 def alone(config: Config) -> tuple[float, ...]:
@@ -104,7 +142,7 @@ def main(path: str) -> None:
     """Prints both for one run file."""
     config = tomllib.loads(Path(path).read_text())
     splits = partitions(config["dataset"], config["num-parties"], config["dirichlet-alpha"], config["seed"])
-    print("plain FedAvg, accuracy by round:", *(f"{accuracy:.3f}" for accuracy in plain_fedavg(config).accuracies))
+    print("plain, accuracy by round:", *(f"{accuracy:.3f}" for accuracy in plain(config).accuracies))
     accuracies = alone(config)
     for party, (own, accuracy) in enumerate(zip(splits, accuracies, strict=True)):
         print(f"hospital {party} alone, {len(own.train.y)} samples: {accuracy:.3f}")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
+from importlib import import_module
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, MetricRecord
 from flwr.serverapp import Grid, ServerApp
-from flwr.serverapp.strategy import FedAvg
 
 from examples.hospitals import task
 from examples.hospitals.data import public_test
-from stfed.flower import SecureAggregation
 
 # Create ServerApp
 app = ServerApp()
@@ -25,18 +23,7 @@ def main(grid: Grid, context: Context) -> None:
     random.seed(seed)  # Flower samples parties with Python's global generator
 
     model = task.make_model(dataset, seed)
-    run_dir, recipient = Path(str(config["run-dir"]) or "runs/latest"), str(config["recipient"])
-    strategy = SecureAggregation(
-        FedAvg(fraction_evaluate=float(config["fraction-evaluate"]), min_available_nodes=int(config["num-parties"])),
-        gamma=float(config["gamma"]),
-        delta=float(config["delta"]),
-        ring_bits=int(config["ring-bits"]),
-        clip=float(config["clip"]),
-        max_weight=float(config["max-weight"]),
-        events=run_dir / "events.jsonl",
-        save=run_dir / "models" if recipient else None,
-        recipients=[recipient] if recipient else [],
-    )
+    strategy = import_module(f"strategies.{config['strategy']}").build(config)
 
     def global_evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord:
         """Evaluate the model on the public test set."""

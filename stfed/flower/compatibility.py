@@ -45,8 +45,12 @@ def layers(strategy: Strategy) -> list[Strategy]:
     return found
 
 
-def check(strategy: Strategy) -> None:
+def check(strategy: Strategy, *, uniform: bool = False) -> None:
     """Refuses a strategy that would be silently wrong over a secure mean.
+
+    Args:
+        strategy: the one to wrap.
+        uniform: whether every party weighs the same.
 
     Raises:
         LocalError: with the reason and what to use instead.
@@ -57,11 +61,10 @@ def check(strategy: Strategy) -> None:
         for refused, (reason, instead) in REFUSED.items():
             if isinstance(layer, refused):
                 raise LocalError(f"{type(layer).__name__} cannot run on a secure sum: {reason}", hint=instead)
-        if getattr(layer, "accountant", None) is not None:
+        if getattr(layer, "accountant", None) is not None and not uniform:
             raise LocalError(
-                f"{type(layer).__name__} cannot account for a secure sum: its accountant holds only if all parties weigh the same, and a "
-                "secure sum does not show what a party weighs, so its check would always pass",
-                hint="leave accountant out",
+                f"the accountant of {type(layer).__name__} holds only if all parties weigh the same, which a secure sum does not show it",
+                hint="set uniform=True",
             )
 
 

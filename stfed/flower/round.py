@@ -181,16 +181,7 @@ class SecureRound:
                 missing=[f"node {node}" for node in absent],
                 hint=error.hint,
             ) from None
-        plan = EncodingPlan.for_arrays(
-            self._received,
-            parties=n,
-            ring_bits=settings.ring_bits,
-            clip=settings.clip,
-            max_weight=settings.max_weight,
-            uniform=settings.uniform,
-            metric_slots=settings.metric_slots,
-            weight_key=self._weight_key,
-        )
+        plan = settings.plan(self._received, n, self._weight_key)
         directory, cohort = enrolment.directory, tuple(sorted(index_of[node] for node in members))
         header = Header(self._run, directory.header.epoch, self.report.round, directory.header.suite)
         facts = RoundFacts(

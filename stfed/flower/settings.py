@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from stfed.encoding import Array, EncodingPlan
 from stfed.errors import LocalError
-from stfed.secagg.params import GraphChoice, Mode, Parameters, choose
+from stfed.secagg.params import GraphChoice, Mode, Parameters, choose, corrupt_parties, dropped_parties
 from stfed.secagg.policy import Policy
 
 
@@ -25,8 +27,8 @@ class Settings:
         clip: largest change of one coordinate of the model in one round; larger ones are cut to it and counted.
         max_weight: largest weight (num-examples) of a party. The closer to the real ones, the more precise the mean. A larger one counts
             as this one, and the coordinator is told, through the sum, how many did.
-        uniform: every party counts the same, and its num-examples never leaves it. Without this, the exact total weight of each round is
-            part of the result, and the difference of two rounds is the weight of whoever took part in only one.
+        uniform: every party counts the same (max_weight is not used), and its num-examples never leaves it. Without this, the exact total
+            weight of each round is part of the result, and the difference of two rounds is the weight of whoever took part in only one.
         metric_slots: how many metrics a reply may have.
         light_timeout_s: how long JOIN, PREPARE and UNMASK wait for a party. TRAIN waits as long as `start(timeout=...)` says.
         on_failure: what a round does that cannot be finished securely: "raise", or "skip" (log the error, keep the model, go on).
@@ -47,14 +49,36 @@ class Settings:
     on_failure: Literal["raise", "skip"] = "raise"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.mode, Mode) or not isinstance(self.uniform, bool):
+            raise LocalError(f"mode is {self.mode!r} and uniform is {self.uniform!r}", hint="mode is a Mode, uniform True or False")
         if self.mode is Mode.MALICIOUS:
             raise LocalError(
                 "malicious mode needs the CONFIRM step, which this version does not have", hint="use the semi-honest mode, the default"
             )
-        if not self.light_timeout_s > 0:
-            raise LocalError(f"light_timeout_s is {self.light_timeout_s}, it must be positive")
+        if isinstance(self.light_timeout_s, str | bool | None) or not self.light_timeout_s > 0:
+            raise LocalError(f"light_timeout_s is {self.light_timeout_s!r}, it must be a positive number of seconds")
         if self.on_failure not in ("raise", "skip"):
             raise LocalError(f"on_failure is {self.on_failure!r}", hint='use "raise" or "skip"')
+        if self.graph not in get_args(GraphChoice):
+            raise LocalError(f"graph is {self.graph!r}", hint="use " + ", ".join(map(repr, get_args(GraphChoice))))
+        for name in ("neighbours", "threshold"):
+            if (value := getattr(self, name)) is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise LocalError(f"{name} is {value!r}, it must be a whole number, 1 or more", hint="leave it out: it is chosen well")
+        corrupt_parties(2, self.gamma), dropped_parties(2, self.delta)
+        self.plan({}, 2)
+
+    def plan(self, arrays: Mapping[str, Array], parties: int, weight_key: str = "num-examples") -> EncodingPlan:
+        """The encoding of a round over these arrays, or the reason why there is none."""
+        return EncodingPlan.for_arrays(
+            arrays,
+            parties=parties,
+            ring_bits=self.ring_bits,
+            clip=self.clip,
+            max_weight=1 if self.uniform else self.max_weight,
+            uniform=self.uniform,
+            metric_slots=self.metric_slots,
+            weight_key=weight_key,
+        )
 
     def parameters(self, n: int) -> Parameters:
         """(k, t) for a cohort of n, or the reason why there are none."""

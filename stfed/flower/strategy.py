@@ -73,13 +73,13 @@ class SecureAggregation(Strategy):
         journal: str | Path | None = None,
         **fields: Any,
     ) -> None:
-        compatibility.check(strategy)
         if settings is not None and fields:
             raise LocalError(f"{', '.join(sorted(fields))} and settings are both given", hint="put all of them into Settings(...)")
         try:
             self.settings = settings or Settings(**fields)
         except TypeError as error:
             raise LocalError(f"SecureAggregation: {error}", hint=f"the settings are {', '.join(Settings.__dataclass_fields__)}") from None
+        compatibility.check(strategy, uniform=self.settings.uniform)
         self.strategy = strategy
         self._events = events if isinstance(events, EventLog) else EventLog(events)
         self._journal = None if journal is None else Path(journal)
@@ -225,4 +225,4 @@ def _cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         return np.asarray(values >= 0.5)
     if dtype.kind in "iu" and values.dtype.kind == "f":
         values = np.rint(values).clip(np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return values.astype(dtype)
+    return np.asarray(values, dtype)

@@ -1,7 +1,7 @@
 """One vote a party inside a sum that weights everything by examples.
 
-Flower's adaptive clipping counts replies: every party sends a metric `norm_bit`, 1 if its update was within the norm, and the next norm
-follows from how many did, whatever their weights. In a secure sum a metric counts times the weight w of its party. So a party sends
+Flower's adaptive clipping counts replies: every party sends a metric `norm_bit`, 1 if its update had to be clipped, and the next norm
+follows from how many were, whatever their weights. In a secure sum a metric counts times the weight w of its party. So a party sends
 bit / w; then the weighted mean times the total weight is the count, and the coordinator hands out that many ones.
 
 A metric is exact to 2^-31, so the total is off by less than total weight / 2^31 and rounds to the exact count while the total weight is

@@ -445,27 +445,29 @@ class Prepared(ClientState):
             raise ShareHoldersError(f"U1 has {len(living)} neighbours of this party, the message has shares of {len(request.deliveries)}")
 
         graph, position_of = facts.graph(), {index: at for at, index in enumerate(facts.cohort)}
-        held: list[tuple[int, bytes, bytes]] = []
-        name_of = self.member.directory.name
+        opened: list[tuple[int, bytes]] = []
         for at, delivery in zip(living, request.deliveries, strict=True):
             dealer = self.neighbours[at]
             point = graph.point(position_of[dealer], position_of[own])
             associated = keys.share_associated_data(facts.header, dealer, own, point, facts.t, facts.k, delivery.commitments)
             try:
-                opened = aead.open_random(self.incoming[at], delivery.sealed, associated)
+                opened.append((dealer, aead.open_random(self.incoming[at], delivery.sealed, associated)))
             except PeerError:
-                name = name_of(dealer)
+                name = self.member.directory.name(dealer)
                 raise ShareUnreadableError(f"the shares of party {name} do not open", party=name) from None
-            share_b, share_z = opened[:SHARE_BYTES], opened[SHARE_BYTES:]
-            for share, of, expected in (
-                (share_b, ShareOf.SELF_SEED, delivery.self_seed_hash),
-                (share_z, ShareOf.BOX_KEY, delivery.box_key_hash),
-            ):
-                if not equal(keys.share_hash(share, of, facts.header, dealer, own), expected):
-                    name = name_of(dealer)
-                    raise ShareMismatchError(f"a share of party {name} is not the one it published the hash of", party=name)
-            held.append((dealer, share_b, share_z))
-        shamir.rows_from_bytes([share for _, *both in held for share in both])
+        held = tuple((dealer, both[:SHARE_BYTES], both[SHARE_BYTES:]) for dealer, both in opened)
+        shares_b = [(dealer, own, share_b) for dealer, share_b, _ in held]
+        shares_z = [(dealer, own, share_z) for dealer, _, share_z in held]
+        shamir.rows_from_bytes([share for *_, share in shares_b + shares_z])
+        hashes = zip(
+            keys.share_hashes(shares_b, ShareOf.SELF_SEED, facts.header),
+            keys.share_hashes(shares_z, ShareOf.BOX_KEY, facts.header),
+            strict=True,
+        )
+        for (dealer, *_), (hash_b, hash_z), delivery in zip(held, hashes, request.deliveries, strict=True):
+            if not (equal(hash_b, delivery.self_seed_hash) and equal(hash_z, delivery.box_key_hash)):
+                name = self.member.directory.name(dealer)
+                raise ShareMismatchError(f"a share of party {name} is not the one it published the hash of", party=name)
 
         transcript = facts.transcript(request.alive, content)
         masks = MaskKeys(
@@ -477,7 +479,7 @@ class Prepared(ClientState):
             ),
             subtract=tuple(keys.pairwise_mask_key(self.seeds[at], transcript) for at in living if self.neighbours[at] < own),
         )
-        return Training(self.member, self.keys, facts, request.alive, tuple(held)), masks
+        return Training(self.member, self.keys, facts, request.alive, held), masks
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,8 @@ from stfed.secagg.transcript import MODE_CODES, RoundFacts
 _BOX_NONCE = bytes(aead.NONCE_BYTES)
 _SEED_BYTES = 32
 _DESCRIBED = 5
+# Secrets that are reconstructed in one matrix product: with a threshold of a thousand, that takes 50 MB.
+_DEALERS_AT_ONCE = 256
 _MAX_SCHEMAS = 4
 """How many different sets of metrics are kept apart, each with a sum of its own; this bounds the coordinator's memory."""
 
@@ -178,9 +180,11 @@ class _Round:
         cohort = self.facts.cohort
         self.position = {index: at for at, index in enumerate(cohort)}
         self.neighbours = {index: tuple(cohort[other] for other in graph.neighbours(at)) for at, index in enumerate(cohort)}
+        self.slot = {dealer: {holder: at for at, holder in enumerate(holders)} for dealer, holders in self.neighbours.items()}
 
     position: dict[int, int] = field(init=False)
     neighbours: dict[int, tuple[int, ...]] = field(init=False)
+    slot: dict[int, dict[int, int]] = field(init=False)
 
     def drop(self, party: int, step: str, reason: DropReason, detail: str = "") -> None:
         self.drops.setdefault(party, Drop(step, reason, detail))
@@ -274,17 +278,12 @@ class Preparing(_Step):
 
     def _contradicted(self, alive: set[int]) -> set[int]:
         """Parties to drop so that no two neighbours left publish different commitments to their seed: most mismatches first."""
-        neighbours = self._round.neighbours
-        published = {
-            (party, other): dealt.seed_commitment
-            for party in alive
-            for other, dealt in zip(neighbours[party], self._prepares[party].dealt, strict=True)
-        }
+        prepares, slot = self._prepares, self._round.slot
         mismatches = {
             (party, other)
             for party in alive
-            for other in neighbours[party]
-            if party < other and other in alive and not equal(published[party, other], published[other, party])
+            for other, dealt in zip(self._round.neighbours[party], prepares[party].dealt, strict=True)
+            if party < other and other in alive and dealt.seed_commitment != prepares[other].dealt[slot[other][party]].seed_commitment
         }
         dropped: set[int] = set()
         while mismatches:
@@ -327,7 +326,6 @@ class Collecting(_Step):
             )
             for party, prepare in prepares.items()
         }
-        self._slot = {party: {other: at for at, other in enumerate(round_.neighbours[party])} for party in prepares}
 
     @property
     def facts(self) -> RoundFacts:
@@ -342,7 +340,7 @@ class Collecting(_Step):
         deliveries = []
         for dealer in self._round.neighbours[party]:
             if dealer in self._prepares:
-                dealt = self._prepares[dealer].dealt[self._slot[dealer][party]]
+                dealt = self._prepares[dealer].dealt[self._round.slot[dealer][party]]
                 deliveries.append(Delivery(dealt.sealed, self._commitments[dealer], dealt.self_seed_hash, dealt.box_key_hash))
         return TrainRequest(header=self.facts.header, alive=self.alive, deliveries=tuple(deliveries))
 
@@ -450,7 +448,6 @@ class Unmasking(_Step):
         self._in_sum = frozenset(survivors)
         self._shares: dict[int, dict[int, bytes]] = defaultdict(dict)
         self._answered: set[int] = set()
-        self._slot = {party: {other: at for at, other in enumerate(round_.neighbours[party])} for party in prepares}
 
     @property
     def facts(self) -> RoundFacts:
@@ -484,22 +481,23 @@ class Unmasking(_Step):
                 raise DecodeError("it belongs to another round")
             if len(unmask.shares) != len(dealers):
                 raise DecodeError(f"it has {len(unmask.shares)} shares, {len(dealers)} are due")
-            for dealer, (of, share) in zip(dealers, unmask.shares, strict=True):
+            for dealer, (of, _) in zip(dealers, unmask.shares, strict=True):
                 if of is not (ShareOf.SELF_SEED if dealer in self._in_sum else ShareOf.BOX_KEY):
                     raise DecodeError("it has a share of the wrong secret")
-                shamir.from_bytes(share)
+            shamir.rows_from_bytes([share for _, share in unmask.shares])
         except DecodeError as error:
             self._round.drop(party, "unmask", DropReason.MALFORMED, error.message)
             return
         self._answered.add(party)
-        for dealer, (of, share) in zip(dealers, unmask.shares, strict=True):
-            at = self._slot[dealer][party]
-            dealt = self._prepares[dealer].dealt[at]
-            expected = dealt.self_seed_hash if of is ShareOf.SELF_SEED else dealt.box_key_hash
-            if equal(keys.share_hash(share, of, header, dealer, party), expected):
-                self._shares[dealer][at + 1] = share
-            else:
-                self._round.drop(party, "unmask", DropReason.WRONG_SHARE, f"its share of {self._round.names[dealer]}'s secret")
+        for of in ShareOf:
+            shares = [(dealer, party, share) for dealer, (kind, share) in zip(dealers, unmask.shares, strict=True) if kind is of]
+            for (dealer, _, share), hashed in zip(shares, keys.share_hashes(shares, of, header), strict=True):
+                at = self._round.slot[dealer][party]
+                dealt = self._prepares[dealer].dealt[at]
+                if equal(hashed, dealt.self_seed_hash if of is ShareOf.SELF_SEED else dealt.box_key_hash):
+                    self._shares[dealer][at + 1] = share
+                else:
+                    self._round.drop(party, "unmask", DropReason.WRONG_SHARE, f"its share of {self._round.names[dealer]}'s secret")
 
     def complete(self) -> bool:
         """Whether every secret that is needed has t shares already, so that nobody else has to be waited for."""
@@ -528,15 +526,16 @@ class Unmasking(_Step):
         return Sum(self.facts, self._plan, self._total, self.survivors, self._schema, dict(self.drops))
 
     def _reconstruct(self) -> dict[int, bytes]:
-        """b_j of every survivor and z_j of everybody else in U1; dealers with the same responders share one interpolation."""
-        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for dealer in self._prepares:
-            groups[tuple(sorted(self._shares[dealer])[: self.facts.t])].append(dealer)
+        """b_j of every survivor and z_j of everybody else in U1."""
+        dealers, t = list(self._prepares), self.facts.t
         secrets: dict[int, bytes] = {}
-        for points, dealers in groups.items():
-            shares = np.stack([[shamir.from_bytes(self._shares[dealer][point]) for point in points] for dealer in dealers])
-            for dealer, elements in zip(dealers, shamir.reconstruct(points, shares), strict=True):
-                secrets[dealer] = shamir.to_bytes(elements)
+        for start in range(0, len(dealers), _DEALERS_AT_ONCE):
+            block = dealers[start : start + _DEALERS_AT_ONCE]
+            points = [sorted(self._shares[dealer])[:t] for dealer in block]
+            held = [self._shares[dealer][point] for dealer, at in zip(block, points, strict=True) for point in at]
+            shares = shamir.rows_from_bytes(held).reshape(len(block), t, shamir.LIMBS)
+            recovered = shamir.reconstruct(np.array(points), shares)
+            secrets.update(zip(block, shamir.rows_to_bytes(recovered), strict=True))
         header = self.facts.header
         for dealer, secret in secrets.items():
             prepare = self._prepares[dealer]
@@ -559,7 +558,7 @@ class Unmasking(_Step):
             for other, seed in zip(self._round.neighbours[party], self._open_box(party, secrets[party]), strict=True):
                 if other not in self._in_sum:
                     continue
-                dealt = self._prepares[party].dealt[self._slot[party][other]]
+                dealt = self._prepares[party].dealt[self._round.slot[party][other]]
                 if not equal(keys.commit_pairwise_seed(seed, header, party, other), dealt.seed_commitment):
                     raise self._fault(party, "its box holds another seed than the one it committed to")
                 # `other` added this mask if `party` is the larger index, and subtracted it otherwise.

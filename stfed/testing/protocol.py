@@ -128,7 +128,7 @@ class LocalProtocol:
             if node in missing:
                 continue
             request = self._cross("train", "down", node, collecting.request(index).encode())
-            ticket = self.parties[node].start_training(request, content)
+            ticket = self.parties[node].start_training(request, content, preparing.facts.phase)
             vector = vector_of(node)
             ticket.masks.apply(vector, threads=threads)
             payload = pack_vector(vector, ticket.masks.plan)

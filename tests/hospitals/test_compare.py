@@ -24,14 +24,14 @@ def quickstart(**changes: bool | float | int | str) -> dict[str, bool | float | 
 
 def test_the_quickstart_is_worth_federating() -> None:
     config = quickstart()
-    plain, alone = compare.plain_fedavg(config), compare.alone(config)
+    plain, alone = compare.plain(config), compare.alone(config)
     assert len(plain.states) == len(plain.accuracies) == 11
     assert len(alone) == 10
     assert plain.accuracies[-1] >= 0.96
     assert plain.accuracies[-1] >= sum(alone) / len(alone) + 0.05
 
 
-def test_plain_fedavg_is_the_weighted_mean_of_those_who_did_not_drop() -> None:
+def test_plain_is_the_weighted_mean_of_those_who_did_not_drop() -> None:
     config = quickstart(num_server_rounds=1, drop_per_round=3)
     gone = task.dropped(7, 1, 10, 3)
     total, weight = {}, 0
@@ -42,14 +42,25 @@ def test_plain_fedavg_is_the_weighted_mean_of_those_who_did_not_drop() -> None:
             weight += len(own.train.y)
             for name, value in model.state_dict().items():
                 total[name] = total.get(name, 0) + value.double() * len(own.train.y)
-    state = compare.plain_fedavg(config).states[1]
+    state = compare.plain(config).states[1]
     for name, value in state.items():
         torch.testing.assert_close(value.double(), total[name] / weight, atol=1e-6, rtol=0)
 
 
+def test_round_by_round_from_the_plain_models_gives_the_plain_models() -> None:
+    for strategy in ("secure_fedavg", "secure_fedadam"):
+        config = quickstart(num_server_rounds=3, strategy=strategy)
+        states = compare.plain(config).states
+        again = compare.round_by_round(config, states)
+        assert len(again) == 3
+        assert max(map(compare.largest_difference, again, states[1:])) < 1e-6
+        shifted = [{name: value + 0.01 for name, value in states[0].items()}, *states[1:]]
+        assert compare.largest_difference(compare.round_by_round(config, shifted)[0], states[1]) > 1e-4
+
+
 def test_the_comparison_repeats_exactly() -> None:
     config = quickstart(num_server_rounds=2)
-    first, second = compare.plain_fedavg(config), compare.plain_fedavg(config)
+    first, second = compare.plain(config), compare.plain(config)
     assert first.accuracies == second.accuracies
     assert all(torch.equal(first.states[2][name], second.states[2][name]) for name in first.states[2])
 
@@ -94,6 +105,6 @@ def test_the_command_prints_both(capsys: pytest.CaptureFixture[str], tmp_path: P
     path.write_text(text)
     compare.main(str(path))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("plain FedAvg, accuracy by round: 0.658 ")
+    assert lines[0].startswith("plain, accuracy by round: 0.658 ")
     assert len(lines) == 12
     assert lines[-1].startswith("mean of the hospitals alone: 0.")

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ from stfed.encoding import EncodingPlan, MetricSchema, TensorSpec, Vector, pack_
 from stfed.encoding.wide import LIMB_BITS, LIMB_MASK
 from stfed.secagg import keys
 from stfed.secagg.client import ClientState, Joined, Prepared
-from stfed.secagg.messages import Delivery, Message, Phase, PrepareRequest, ShareOf, TrainRequest, UnmaskRequest
+from stfed.secagg.messages import Delivery, Header, JoinRequest, Message, Phase, PrepareRequest, ShareOf, TrainRequest, UnmaskRequest
 from stfed.secagg.params import Parameters, choose
 from stfed.secagg.party import Party, Ticket, _Record
 from stfed.secagg.policy import Policy
@@ -83,6 +83,11 @@ def u32s(*values: int) -> bytes:
     return b"".join(value.to_bytes(4, "big") for value in values)
 
 
+def join_request(run: int = 7, epoch: int = 1, base: int = 0, mode: int = 1) -> bytes:
+    """`base` is the last round number before the epoch."""
+    return JoinRequest(header=Header(run, epoch, base), mode=mode).encode()
+
+
 @dataclass
 class Scene:
     n: int = N
@@ -116,6 +121,16 @@ class Scene:
         return self.protocol.enrolment.index_of()[VICTIM]
 
     @property
+    def others(self) -> tuple[int, ...]:
+        """Everybody else's places: on the complete graph the victim's neighbours."""
+        return without(tuple(range(self.n)), self.index)
+
+    @property
+    def pair(self) -> tuple[int, ...]:
+        """A set of two with the victim in it."""
+        return tuple(sorted((self.index, self.others[0])))
+
+    @property
     def content(self) -> bytes:
         """What everybody trains on in this round."""
         return hashlib.sha256(f"model {self.protocol.round}".encode()).digest()
@@ -139,12 +154,20 @@ class Scene:
 
     # --- what the coordinator says -------------------------------------------------------------------------------------------------
 
+    def but(self, **changes: Any) -> Any:
+        """The message that the victim is owed, with these fields changed."""
+        return replace(self.request, **changes)
+
+    def elsewhere(self, **changes: Any) -> Any:
+        """The message that the victim is owed, with these fields of its header changed."""
+        return self.but(header=replace(self.request.header, **changes))
+
     def answer(self, request: Message | bytes) -> bytes:
         return self.party.answer(request if isinstance(request, bytes) else request.encode())
 
-    def start(self, request: Message | bytes | None = None, content: bytes | None = None) -> Ticket:
+    def start(self, request: Message | bytes | None = None, content: bytes | None = None, phase: Phase | None = None) -> Ticket:
         data = (request or self.request) if isinstance(request, bytes) else (request or self.request).encode()
-        return self.party.start_training(data, self.content if content is None else content)
+        return self.party.start_training(data, self.content if content is None else content, self.phase if phase is None else phase)
 
     def send_vector(self, ticket: Ticket) -> None:
         vector = deepcopy(self.vectors[VICTIM])
@@ -153,7 +176,7 @@ class Scene:
         self.collecting.add(self.index, self.party.finish_training(ticket, NO_METRICS, len(payload)), payload)
 
     @contextmanager
-    def refuses(self, error: type[Exception], match: str = "") -> Iterator[None]:
+    def refuses(self, error: type[Exception], match: str | None = None) -> Iterator[None]:
         """The block is refused with exactly this error, and nothing about the victim has changed."""
         before = self.snapshot()
         with pytest.raises(error, match=match) as caught:
@@ -210,6 +233,13 @@ class Scene:
         assert self.protocol.enrolment is not None
         for index in without(self.unmasking.survivors, self.index):
             self.unmasking.add(index, self.protocol.parties[self.protocol.enrolment.nodes[index]].answer(self.request.encode()))
+
+    def left(self, *gone: int) -> TrainRequest:
+        """The TRAIN that the victim is owed, with fewer parties in U1 and without the shares of those."""
+        state = self.state()
+        assert isinstance(state, Prepared)
+        keep = [delivery for delivery, dealer in zip(self.request.deliveries, state.neighbours, strict=True) if dealer not in gone]
+        return replace(self.request, alive=without(self.request.alive, *gone), deliveries=tuple(keep))
 
     # --- a dealer that lies --------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,29 @@
+"""What every recipe reads from a run config (the keys of configs/*.toml)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Config: TypeAlias = Mapping[str, bool | float | int | str]
+"""A Flower run config."""
+
+
+def secure(config: Config) -> dict[str, Any]:
+    """The keyword arguments of `SecureAggregation` for this run config.
+
+    Keys: gamma, delta, ring-bits, clip, max-weight; run-dir (folder for events and models) and recipient (a public key file; without one
+    no model is sealed).
+    """
+    run_dir, recipient = Path(str(config["run-dir"]) or "runs/latest"), str(config["recipient"])
+    return {
+        "gamma": float(config["gamma"]),
+        "delta": float(config["delta"]),
+        "ring_bits": int(config["ring-bits"]),
+        "clip": float(config["clip"]),
+        "max_weight": float(config["max-weight"]),
+        "events": run_dir / "events.jsonl",
+        "save": run_dir / "models" if recipient else None,
+        "recipients": [recipient] if recipient else [],
+    }

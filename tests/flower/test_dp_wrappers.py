@@ -1,0 +1,168 @@
+"""Flower's client-side differential privacy inside secure aggregation: SecureAggregation(DP(FedAvg)), clipping mods behind ours."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.clientapp.mod import LocalDpMod, adaptiveclipping_mod, fixedclipping_mod
+from flwr.serverapp.strategy import (
+    DifferentialPrivacyClientSideAdaptiveClipping,
+    DifferentialPrivacyClientSideFixedClipping,
+    FedAvg,
+    Strategy,
+)
+from flwr.supercore.differential_privacy import KEY_NORM_BIT
+
+from stfed.encoding import EncodingPlan
+from stfed.errors import LocalError, PeerError, QuorumError
+from stfed.flower import SecureAggregation, votes
+from tests.flower import apps
+
+N = 6
+NORM = 0.6
+"""The changes here have a norm of about 0.1 * sqrt(41) = 0.64: this one clips some parties and not others."""
+
+
+def fixed(**options: Any) -> Strategy:
+    return DifferentialPrivacyClientSideFixedClipping(FedAvg(), noise_multiplier=0.05, clipping_norm=NORM, num_sampled_clients=N, **options)
+
+
+def adaptive() -> DifferentialPrivacyClientSideAdaptiveClipping:
+    return DifferentialPrivacyClientSideAdaptiveClipping(
+        FedAvg(), noise_multiplier=0.5, num_sampled_clients=N, initial_clipping_norm=NORM, clip_norm_lr=0.2, clipped_count_stddev=0.3
+    )
+
+
+def run(strategy: Strategy, grid: Any, rounds: int = 3) -> apps.Recorder:
+    """With the seed of Flower's noise fixed: the same noise for the same calls, so the noise is in the comparison too."""
+    recorder = apps.Recorder()
+    np.random.seed(5)
+    strategy.start(grid, apps.model(), rounds, evaluate_fn=recorder)
+    return recorder
+
+
+@pytest.mark.parametrize(("build", "mod"), [(fixed, fixedclipping_mod), (adaptive, adaptiveclipping_mod)], ids=["fixed", "adaptive"])
+def test_a_clipping_wrapper_inside_equals_its_plain_run(build: Callable[[], Strategy], mod: Any) -> None:
+    inner, plain = build(), build()
+    secure = apps.secure(inner)
+    ours = run(secure, apps.secure_grid(N, app=apps.client_app(apps.secure_mod(), train_mods=[mod])))
+    theirs = run(plain, apps.plain_grid(N, app=apps.client_app(train_mods=[mod])))
+    # A clipped change is scaled by its norm, which an error of the model moves in proportion: at most a factor of 3 in three rounds.
+    allowed = 3 * sum(report.error_bound + 2 * apps.rounding(N, apps.model()) for report in secure.reports if report.phase == "train")
+    for mine, expected, before in zip(ours.models[1:], theirs.models[1:], theirs.models, strict=False):
+        assert apps.distance(mine, expected) <= allowed < apps.distance(expected, before) / 100
+    if build is adaptive:
+        assert inner.clipping_norm == plain.clipping_norm != NORM
+
+
+def test_adaptive_clipping_counts_parties_and_not_examples() -> None:
+    """The light parties are clipped and the heavy ones are not: the weighted mean of the bits is far from the share of the parties."""
+    bits: list[int] = []
+
+    def train(partition: int, arrays: apps.Arrays, server_round: int) -> apps.Trained:
+        change = np.float32(0.01 if partition >= 4 else 1.0)
+        return {name: value + change for name, value in arrays.items()}, {"num-examples": 100 if partition >= 4 else 1}
+
+    class Counting(DifferentialPrivacyClientSideAdaptiveClipping):
+        def _noisy_fraction(self, count: int, total: int) -> float:
+            bits.append(count)
+            assert total == N
+            return count / total
+
+    strategy = Counting(
+        FedAvg(fraction_evaluate=0.0), noise_multiplier=0.0, num_sampled_clients=N, clipped_count_stddev=0.0, initial_clipping_norm=1.0
+    )
+    secure = apps.secure(strategy)
+    secure.start(
+        apps.secure_grid(N, app=apps.client_app(apps.secure_mod(), train=train, train_mods=[adaptiveclipping_mod])), apps.model(), 1
+    )
+    assert bits == [4]
+    assert secure.reports[0].metrics[votes.VOTE] == 4 / N
+
+
+def test_the_clipping_mods_clip_before_the_update_is_masked() -> None:
+    """With noise out of the way and everybody clipped, the mean change can not be longer than the norm."""
+    strategy = DifferentialPrivacyClientSideFixedClipping(
+        apps.only_training(), noise_multiplier=1e-9, clipping_norm=0.01, num_sampled_clients=N
+    )
+    # No scalar in this model: Flower's clipping and its noise leave out arrays of no dimension.
+    before = apps.record_of({"w": np.linspace(-1, 1, 40, dtype=np.float32)})
+    grid = apps.secure_grid(N, app=apps.client_app(apps.secure_mod(), train_mods=[fixedclipping_mod]))
+    result = apps.secure(strategy).start(grid, before, 1)
+    assert 0.001 < np.linalg.norm(result.arrays["w"].numpy() - before["w"].numpy()) < 0.0101
+
+
+@pytest.mark.parametrize("mods", [[fixedclipping_mod], [adaptiveclipping_mod]], ids=["fixed", "adaptive"])
+def test_the_wrong_order_of_mods_fails_and_sends_nothing_unclipped(mods: list[Any]) -> None:
+    """A clipping mod outside of ours would see masked vectors only. It refuses JOIN already, which has no model in it."""
+    grid = apps.secure_grid(N, app=apps.client_app(*mods, apps.secure_mod()))
+    with pytest.raises(QuorumError, match="ArrayRecord"):
+        apps.secure(fixed()).start(grid, apps.model(), 1)
+
+
+def test_local_differential_privacy_goes_behind_our_mod_as_well() -> None:
+    grid = apps.secure_grid(N, app=apps.client_app(apps.secure_mod(), train_mods=[LocalDpMod(1.0, 0.001, 10.0, 1e-5)]))
+    strategy = apps.secure()
+    result = strategy.start(grid, apps.model(), 1)
+    assert len(strategy.reports[0].summed) == N
+    assert 1e-5 < apps.distance(result.arrays, apps.mean_of(range(N), apps.model(), 1)) < 0.5
+
+
+def test_an_accountant_needs_uniform_weights() -> None:
+    """Its own check that all replies weigh the same would pass on the mean of anything."""
+    strategy = fixed()
+    strategy.accountant = types.SimpleNamespace(config=None)
+    with pytest.raises(LocalError, match=r"accountant .* all parties weigh the same") as caught:
+        SecureAggregation(strategy)
+    assert caught.value.hint == "set uniform=True"
+    SecureAggregation(strategy, uniform=True)
+
+
+def test_the_vote_is_flowers_metric() -> None:
+    assert votes.VOTE == KEY_NORM_BIT
+
+
+def plan(**settings: Any) -> EncodingPlan:
+    return EncodingPlan((), parties=4, **settings)
+
+
+@pytest.mark.parametrize("weights", [(1, 1, 1), (10_000, 1, 3), (0.25, 7000, 9999.5)])
+@pytest.mark.parametrize("bits", [(0, 0, 0), (1, 0, 1), (1, 1, 1)])
+def test_votes_add_up_to_their_number_whatever_the_weights(weights: tuple[float, ...], bits: tuple[int, ...]) -> None:
+    total = sum(weights)
+    shares = [votes.cast({"norm_bit": bit, "loss": 0.5}, weight, plan()) for bit, weight in zip(bits, weights, strict=True)]
+    mean = sum(share["norm_bit"] * weight for share, weight in zip(shares, weights, strict=True)) / total
+    counted = votes.counted({"norm_bit": mean, "loss": 0.5}, total, 3)
+    assert counted == {"norm_bit": sum(bits) / 3, "loss": 0.5}
+    assert votes.ones(counted, 3) == sum(bits)
+
+
+def test_metrics_without_a_vote_stay_as_they_are() -> None:
+    assert votes.cast({"loss": 0.5}, 0, plan()) == votes.counted({"loss": 0.5}, 1 << 50, 3) == {"loss": 0.5}
+    assert votes.ones({"loss": 0.5}, 3) is None
+
+
+@pytest.mark.parametrize("vote", [2, -1, 0.5, [1, 0]])
+def test_a_vote_that_is_none_is_refused(vote: Any) -> None:
+    with pytest.raises(LocalError, match="must be 0 or 1"):
+        votes.cast({"norm_bit": vote}, 3, plan())
+
+
+def test_a_vote_without_weight_is_refused() -> None:
+    with pytest.raises(LocalError, match="without weight cannot vote"):
+        votes.cast({"norm_bit": 1}, 0, plan())
+
+
+@pytest.mark.parametrize("mean", [-0.5, 1.5, 0.1])
+def test_a_sum_that_is_no_count_is_refused(mean: float) -> None:
+    with pytest.raises(PeerError, match="no count of 4 votes"):
+        votes.counted({"norm_bit": mean}, 4, 4)
+
+
+def test_a_total_weight_that_is_too_large_to_count_is_refused() -> None:
+    with pytest.raises(LocalError, match="too much to count"):
+        votes.counted({"norm_bit": 0.0}, (1 << 29) + 1, 4)
