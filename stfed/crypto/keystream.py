@@ -3,8 +3,8 @@
 A key's stream is cut into segments of 256 KiB. Segment i is the AES-256-CTR keystream (NIST SP 800-38A) whose first counter block is the
 number i in 12 big-endian bytes followed by 0x00000002; its counters end far below the next wrap, so no block is ever used twice. That
 start is where AES-GCM (NIST SP 800-38D) begins to encrypt under the nonce i, hence the stream is also the GCM ciphertext of zeros, which
-OpenSSL computes about twice as fast as plain CTR; the GCM tag is thrown away. `keystream` is the definition, written with CTR; `fill` and
-`accumulate` are the fast paths, written with GCM; the tests hold them together.
+OpenSSL computes about twice as fast as plain CTR; the GCM tag is thrown away. `keystream` is the definition, written with CTR; `fill`,
+`beginnings` and `accumulate` are the fast paths, written with GCM; the tests hold them together.
 
 A key gives out at most 2^36 bytes = 2^32 blocks, where the best bound on telling AES from a random function is still 2^-65.
 Stream words are little-endian.
@@ -83,6 +83,24 @@ def fill(key: bytes, out: NDArray[np.uint8], *, first_segment: int = 0) -> None:
     for at in range(0, out.nbytes, SEGMENT_BYTES):
         piece = view[at : at + SEGMENT_BYTES]
         Cipher(algorithm, GCM(_nonce(first_segment + at // SEGMENT_BYTES))).encryptor().update_into(_ZEROS[: len(piece)], piece)
+
+
+def beginnings(keys: Sequence[bytes], size_bytes: int, *, segment: int) -> NDArray[np.uint8]:
+    """The first `size_bytes` of one segment of each key's stream: shape (keys, `size_bytes`), for short pieces of many streams.
+
+    Raises:
+        LocalError: a key of another size, or more than a segment has, or no such segment.
+    """
+    if not 0 <= size_bytes <= SEGMENT_BYTES:
+        raise LocalError(f"a segment has {SEGMENT_BYTES} bytes, not {size_bytes}")
+    _check_range(segment * SEGMENT_BYTES, size_bytes)
+    # Room behind each piece for the tag that comes with it.
+    sealed = np.empty((len(keys), size_bytes + _TAG_BYTES), np.uint8)
+    nonce, zeros = _nonce(segment), _ZEROS[:size_bytes]
+    for key, row in zip(keys, sealed, strict=True):
+        _check_key(key)
+        AESGCM(key).encrypt_into(nonce, zeros, None, row.data)
+    return sealed[:, :size_bytes]
 
 
 def accumulate(

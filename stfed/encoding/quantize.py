@@ -58,9 +58,9 @@ class Tile:
         np.subtract(values, whole, out=values)
         np.multiply(values, 2.0**32, out=values)
         np.less(dither, values, out=up)
-        np.add(whole, up, out=whole)
         # in the range of the signed lane, so the cast is exact and the view is the residue mod 2^lane
         np.copyto(out.view(_signed(out.dtype)), whole, casting="unsafe")
+        np.add(out, up, out=out)
         if ring_bits < 8 * out.itemsize:
             np.bitwise_and(out, out.dtype.type((1 << ring_bits) - 1), out=out)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stfed.crypto import keystream
 from stfed.crypto.keystream import SEGMENT_BYTES
@@ -20,6 +21,7 @@ from stfed.encoding import EncodingPlan, Vector
 from stfed.encoding.wide import LIMB_MASK, carry
 
 _WORD = np.dtype("<u4")
+_SEGMENT_WORDS = SEGMENT_BYTES // _WORD.itemsize
 
 
 def apply_masks(vector: Vector, plan: EncodingPlan, add: Sequence[bytes], subtract: Sequence[bytes], *, threads: int | None = None) -> None:
@@ -35,13 +37,21 @@ def apply_masks(vector: Vector, plan: EncodingPlan, add: Sequence[bytes], subtra
     vector.check(plan)
     keystream.accumulate(vector.ring, add, subtract, threads=threads)
     vector.reduce(plan)
-    size_bytes = _WORD.itemsize * plan.wide_length
-    if not size_bytes:
-        return
-    offset = -(-vector.ring.nbytes // SEGMENT_BYTES) * SEGMENT_BYTES
-    sums = vector.wide.astype(np.int64)
-    for keys, combine in ((add, np.add), (subtract, np.subtract)):
-        for key in keys:
-            limbs = np.frombuffer(keystream.keystream(key, offset, size_bytes), _WORD) & np.uint32(LIMB_MASK)
-            combine(sums, limbs, out=sums)
-    vector.wide = carry(sums, plan.wide_groups)
+    if plan.wide_length:
+        sums = vector.wide.astype(np.int64)
+        first_segment = -(-vector.ring.nbytes // SEGMENT_BYTES)
+        _accumulate_limbs(sums, add, np.add, first_segment)
+        _accumulate_limbs(sums, subtract, np.subtract, first_segment)
+        vector.wide = carry(sums, plan.wide_groups)
+
+
+def _accumulate_limbs(sums: NDArray[np.int64], keys: Sequence[bytes], combine: np.ufunc, first_segment: int) -> None:
+    """Adds to, or subtracts from, the limb sums 30 bits of every 32 of the keys' streams; no more than a segment's size at once."""
+    for start in range(0, sums.size, _SEGMENT_WORDS):
+        tile = sums[start : start + _SEGMENT_WORDS]
+        at_once = _SEGMENT_WORDS // tile.size
+        for at in range(0, len(keys), at_once):
+            segment = first_segment + start // _SEGMENT_WORDS
+            stream = keystream.beginnings(keys[at : at + at_once], _WORD.itemsize * tile.size, segment=segment)
+            limbs = stream.view(_WORD) & np.uint32(LIMB_MASK)
+            combine(tile, limbs.sum(axis=0, dtype=np.int64), out=tile)

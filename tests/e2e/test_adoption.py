@@ -52,8 +52,8 @@ def test_the_plain_app_and_the_secure_one_give_the_same_model(tmp_path: Path) ->
     assert models["plain"].keys() == models["secure"].keys()
     for key, value in models["plain"].items():
         assert models["secure"][key].dtype == value.dtype
-        # Shuffling in the quickstart's DataLoader is not seeded, so the two runs differ as two plain runs do: same place, not same bits.
-        assert (models["secure"][key] - value).abs().max() < 0.5
+        # clip 8 and max_weight 10,000 are the defaults: with 360 examples in 4 parties the encoding is exact to 2e-6 a round.
+        assert (models["secure"][key] - value).abs().max() < 1e-5
 
 
 def run(work: Path, app: Path, config: dict[str, int | float]) -> dict[str, torch.Tensor]:

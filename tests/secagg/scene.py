@@ -103,6 +103,7 @@ class Scene:
     collecting: Collecting = None  # type: ignore[assignment]
     unmasking: Unmasking = None  # type: ignore[assignment]
     result: Sum = None  # type: ignore[assignment]
+    sent: tuple[bytes, bytes] = (b"", b"")
 
     def __post_init__(self) -> None:
         self.policy = self.policy or Policy()
@@ -141,12 +142,17 @@ class Scene:
         """All that the victim's store holds."""
         return deepcopy((self.store._runs, self.store._contents))
 
-    def record(self) -> bytes:
-        with self.store.transaction(self.protocol.run) as transaction:
-            return transaction.read()
+    def restore(self, snapshot: Any) -> None:
+        self.store._runs, self.store._contents = deepcopy(snapshot)
 
-    def state(self) -> ClientState:
-        return _Record.decode(self.record()).state
+    def record(self, node: int = VICTIM) -> bytes:
+        with self.protocol.stores[node].transaction(self.protocol.run) as transaction:
+            record = transaction.read()
+        assert record is not None
+        return record
+
+    def state(self, node: int = VICTIM) -> ClientState:
+        return _Record.decode(self.record(node)).state
 
     def restart(self, policy: Policy | None = None) -> Party:
         """Another process with the same store."""
@@ -166,14 +172,19 @@ class Scene:
         return self.party.answer(request if isinstance(request, bytes) else request.encode())
 
     def start(self, request: Message | bytes | None = None, content: bytes | None = None, phase: Phase | None = None) -> Ticket:
-        data = (request or self.request) if isinstance(request, bytes) else (request or self.request).encode()
-        return self.party.start_training(data, self.content if content is None else content, self.phase if phase is None else phase)
+        request = self.request if request is None else request
+        return self.party.start_training(
+            request if isinstance(request, bytes) else request.encode(),
+            self.content if content is None else content,
+            self.phase if phase is None else phase,
+        )
 
     def send_vector(self, ticket: Ticket) -> None:
         vector = deepcopy(self.vectors[VICTIM])
         ticket.masks.apply(vector)
         payload = pack_vector(vector, ticket.masks.plan)
-        self.collecting.add(self.index, self.party.finish_training(ticket, NO_METRICS, len(payload)), payload)
+        self.sent = self.party.finish_training(ticket, NO_METRICS, len(payload)), payload
+        self.collecting.add(self.index, *self.sent)
 
     @contextmanager
     def refuses(self, error: type[Exception], match: str | None = None) -> Iterator[None]:

@@ -610,6 +610,9 @@ def test_two_shares_for_one_neighbour_cannot_be_written_down() -> None:
         Unmask.decode(data)
 
 
+@pytest.mark.parametrize(
+    "kind", [Kind.JOIN, Kind.PREPARE, Kind.TRAIN_REQUEST, Kind.MASKED, Kind.CONFIRM_REQUEST, Kind.CONFIRM, Kind.UNMASK]
+)
 def test_what_is_no_light_step_of_the_coordinator_is_refused(kind: Kind) -> None:
     scene = Scene()
     data = bytearray(join_request())

@@ -1,0 +1,130 @@
+"""A party's floor at its exact edges: the last number that is refused, and the first that is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stfed.errors import LocalError
+from stfed.secagg.params import Mode, choose
+from stfed.secagg.policy import Policy
+from stfed.secagg.refusals import CohortTooSmallError, ParametersError, PlanError
+from tests.secagg.scene import plan_of
+
+
+@pytest.mark.parametrize(
+    ("setting", "match"),
+    [
+        ({"min_cohort": 1}, "a cohort of one is never a sum"),
+        ({"min_survivors": 1}, "a sum over one party is that party's update"),
+        ({"honest_survivors": 1}, "one honest party has nobody to hide among"),
+        ({"min_threshold": 0}, "min_threshold is 0"),
+    ],
+)
+def test_a_policy_that_protects_nothing_cannot_be_made(setting: dict[str, Any], match: str) -> None:
+    with pytest.raises(LocalError, match=match):
+        Policy(**setting)
+
+
+@pytest.mark.parametrize(
+    ("policy", "n", "least"),
+    [
+        (Policy(), 3, 3),  # C = 1, and two honest ones
+        (Policy(), 10, 3),
+        (Policy(), 11, 4),
+        (Policy(), 100, 12),
+        (Policy(gamma=0.0), 100, 2),
+        (Policy(min_survivors=20), 100, 20),
+        (Policy(honest_survivors=5), 100, 15),
+        (Policy(roster=1000), 100, 102),  # the coordinator puts all hundred corrupt ones into the cohort
+        (Policy(roster=200), 100, 22),
+    ],
+)
+def test_the_floor_is_the_corrupt_and_enough_honest_ones(policy: Policy, n: int, least: int) -> None:
+    k = n - 1
+    assert policy.floor(n, k) == least
+    policy.check_alive(least, n, k, "U1")
+    with pytest.raises(CohortTooSmallError, match=f"U1 has {least - 1} of {n} parties, this party takes part with {least} or more"):
+        policy.check_alive(least - 1, n, k, "U1")
+
+
+def test_on_a_sparse_graph_no_more_than_delta_may_drop() -> None:
+    policy = Policy(gamma=0.05, delta=0.05)
+    assert policy.floor(100, 99) == 7
+    assert policy.floor(100, 50) == 95
+    policy.check_alive(95, 100, 50, "U2")
+    with pytest.raises(CohortTooSmallError):
+        policy.check_alive(94, 100, 50, "U2")
+
+
+@pytest.mark.parametrize(
+    ("policy", "least"), [(Policy(), 3), (Policy(min_cohort=8), 8), (Policy(min_survivors=9), 9), (Policy(gamma=0.6), 5)]
+)
+def test_the_smallest_cohort(policy: Policy, least: int) -> None:
+    policy.check_cohort(least)
+    for n in range(1, least):
+        with pytest.raises(CohortTooSmallError, match=f"the cohort has {n} parties, this party takes part in"):
+            policy.check_cohort(n)
+
+
+@given(n=st.integers(3, 40), gamma=st.sampled_from([0.0, 0.05, 0.1, 0.2, 0.3]), delta=st.sampled_from([0.0, 0.05, 0.1]))
+def test_what_the_calculator_chooses_is_taken_and_one_share_less_is_not(n: int, gamma: float, delta: float) -> None:
+    policy = Policy(gamma=gamma, delta=delta)
+    try:
+        chosen = choose(n, gamma, delta)
+    except LocalError:
+        return
+    policy.check_parameters(n, chosen.k, chosen.t)
+    with pytest.raises(ParametersError):
+        policy.check_parameters(n, chosen.k, chosen.t - 1)
+
+
+def test_t_is_above_the_corrupt_count() -> None:
+    policy = Policy(gamma=0.45, delta=0.5)  # C = 9 of 20; drops leave no room for a majority
+    policy.check_parameters(20, 19, 10)
+    with pytest.raises(ParametersError, match="secrecy: t = 9 of k = 19"):
+        policy.check_parameters(20, 19, 9)
+
+
+def test_on_the_complete_graph_t_is_a_majority_where_drops_allow_it() -> None:
+    policy = Policy(gamma=0.0, delta=0.1)
+    policy.check_parameters(20, 19, 10)
+    with pytest.raises(ParametersError, match="t = 9 shares reconstruct a secret, this party asks for 10 or more"):
+        policy.check_parameters(20, 19, 9)
+    Policy(gamma=0.0, delta=0.5).check_parameters(20, 19, 9)
+
+
+def test_on_the_complete_graph_drops_are_the_coordinators_worry_and_on_a_sparse_one_they_are_not() -> None:
+    Policy(gamma=0.1, delta=0.3).check_parameters(20, 19, 19)
+    with pytest.raises(ParametersError, match="correctness"):
+        Policy(gamma=0.05, delta=0.05).check_parameters(100, 60, 60)
+
+
+def test_malicious_mode_takes_the_complete_graph_only_and_more_than_half_above_the_corrupt() -> None:
+    policy = Policy(mode=Mode.MALICIOUS)
+    policy.check_parameters(20, 19, 11)  # 2t > k + C = 21
+    with pytest.raises(ParametersError, match="secrecy: t = 10"):
+        policy.check_parameters(20, 19, 10)
+    with pytest.raises(ParametersError, match="in malicious mode"):
+        policy.check_parameters(100, 60, 40)
+    with pytest.raises(ParametersError, match="secrecy"):
+        Policy(mode=Mode.MALICIOUS, roster=40).check_parameters(20, 19, 11)  # C = 4
+
+
+def test_plans_at_the_edges_of_the_policy() -> None:
+    plan = plan_of(10, 40, 24)
+    Policy(ring_bits=(24, 24), max_clip=8.0, max_parameters=40).check_plan(plan, 10)
+    for policy, match in (
+        (Policy(ring_bits=(25, 64)), "the ring has 24 bits, this party allows 25 to 64"),
+        (Policy(ring_bits=(8, 23)), "the ring has 24 bits, this party allows 8 to 23"),
+        (Policy(max_clip=7.99), "the clip is 8, this party allows up to 7.99"),
+        (Policy(max_parameters=39), "words, this party allows up to 39"),
+    ):
+        with pytest.raises(PlanError, match=match):
+            policy.check_plan(plan, 10)
+    for n in (9, 11):
+        with pytest.raises(PlanError, match=f"sized for 10 parties, the cohort has {n}"):
+            Policy().check_plan(plan, n)
