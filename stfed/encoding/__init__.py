@@ -1,7 +1,7 @@
-"""Tensors to ring vectors and back: what the secure sum adds up, and nothing about how it is kept secret.
+"""Tensors to vectors and back: what the secure sum adds up, and nothing about how it is kept secret.
 
-`EncodingPlan` is what everybody agrees on, `encode_update` runs on a party, `decode_sum` on the coordinator, `pack` and `unpack` are the
-vector's form on the wire.
+`EncodingPlan` is what everybody agrees on, `encode_update` runs on a party, `decode_sum` on the coordinator. A `Vector` is what is
+masked and summed, `pack_vector` and `unpack_vector` are its form on the wire.
 """
 
 from stfed.encoding.arrays import Array

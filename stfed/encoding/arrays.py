@@ -25,7 +25,7 @@ Array: TypeAlias = "NDArray[Any] | torch.Tensor"
 BFLOAT16 = "bfloat16"
 FLOAT_DTYPES = frozenset({"float16", "float32", "float64", BFLOAT16})
 # The most that one element of an integer tensor may change in a round, by dtype: anything its range allows, but at most 2^32 - 1. Only
-# 64-bit integers can exceed that; counters and ids do not, and a wider bound would cost every element another ring word.
+# 64-bit integers can exceed that; counters and ids do not, and a wider bound would cost every element another limb.
 INTEGER_CHANGE: Mapping[str, int] = MappingProxyType(
     {"bool": 1} | {f"{sign}int{bits}": (1 << min(bits, 32)) - 1 for sign in ("", "u") for bits in (8, 16, 32, 64)}
 )

@@ -32,9 +32,17 @@ def packed_bytes(length: int, ring_bits: int) -> int:
 
 
 def pack(vector: NDArray[Any], ring_bits: int) -> bytes:
-    """The packed values, exactly `packed_bytes(len(vector), ring_bits)` bytes.
+    """The packed values, exactly `packed_bytes(len(vector), ring_bits)` bytes; arguments and errors as `pack_into`."""
+    packed = io.BytesIO()
+    pack_into(packed, vector, ring_bits)
+    return packed.getvalue()
+
+
+def pack_into(target: io.BytesIO, vector: NDArray[Any], ring_bits: int) -> None:
+    """Appends the packed values. A `BytesIO` grows in place and gives its buffer away, so the result is in memory once.
 
     Args:
+        target: at its end.
         vector: shape (u,), the lane dtype of the ring, values under 2^`ring_bits`.
         ring_bits: 8 to 64.
 
@@ -45,14 +53,13 @@ def pack(vector: NDArray[Any], ring_bits: int) -> bytes:
     if vector.dtype != lane or vector.ndim != 1:
         raise LocalError(f"a ring vector of {ring_bits} bits is one-dimensional {lane}, this is {vector.dtype}{list(vector.shape)}")
     if ring_bits == 8 * lane.itemsize:
-        return vector.astype(lane.newbyteorder("<"), copy=False).tobytes()
-    packed = io.BytesIO()  # grows in place and gives its buffer away: one copy of the result in memory
+        target.write(np.ascontiguousarray(vector, lane.newbyteorder("<")).data)
+        return
     for start in range(0, vector.size, _TILE):
         part = vector[start : start + _TILE]
         if part.max() >> ring_bits:
             raise LocalError(f"a value of the ring vector has more than {ring_bits} bits", hint="reduce it modulo 2^ring_bits first")
-        packed.write(_pack_tile(part, ring_bits))
-    return packed.getvalue()
+        target.write(_pack_tile(part, ring_bits))
 
 
 def unpack(data: bytes | bytearray | memoryview, length: int, ring_bits: int) -> NDArray[Any]:

@@ -1,8 +1,8 @@
-"""From a trained model to a ring vector, and from the sum of such vectors to the weighted mean.
+"""From a trained model to a `Vector`, and from the sum of such vectors to the weighted mean.
 
 A party sends w * (trained - received) / W, where `received` is the model that all parties got, w its weight and W the plan's
-`max_weight`; its weight and w * metric travel in the same vector. So the coordinator learns the weighted mean, the total weight and how
-many coordinates were clipped, and of no party alone any of these.
+`max_weight`; its weight and w * metric travel in the same vector. So the coordinator learns the weighted mean, the total weight, how many
+coordinates were clipped and how many weights were out of range, and of no party alone any of these.
 
 Float tensors are clipped and stochastically rounded (`quantize`), everything else is exact (`wide`, `integers`). What a party may not
 send, such as NaN or a changed shape, is refused here, before anything leaves it; the messages name the tensor and never a value.
@@ -76,7 +76,7 @@ def encode_update(
     metrics: Mapping[str, object],
     fill_random: FillRandom,
 ) -> EncodedUpdate:
-    """The ring vector of one party. Memory beyond the vector is constant while the arrays are contiguous and on the host.
+    """The vector of one party. Memory beyond the vector is constant while the arrays are contiguous and on the host.
 
     Args:
         plan: agreed by all.
@@ -148,7 +148,7 @@ def decode_sum(plan: EncodingPlan, total: Vector, count: int, received: Mapping[
     header = (plan.weight_format, layout.weight), (plan.clipped_format, layout.clipped), (plan.saturated_format, layout.saturated)
     units, clipped, saturated = (number.join(wide[place].tolist()) for number, place in header)
     if any(value > count * number.largest for value, (number, _) in zip((units, clipped, saturated), header, strict=True)):
-        raise PeerError(f"the sum cannot be that of {count} parties: its weight or its count of clipped values is too large")
+        raise PeerError(f"the sum cannot be that of {count} parties: its weight or one of its counts is too large")
     if not units:
         raise QuorumError(f"the {count} parties summed have no weight, so there is no mean", hint="sample parties that have examples")
 

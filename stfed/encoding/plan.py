@@ -110,6 +110,8 @@ class EncodingPlan:
                 f"ring_bits={self.ring_bits} leaves less than one bit a value for {self.parties} parties",
                 hint=f"set ring_bits to at least {needed_bits}",
             )
+        if not isinstance(self.uniform, bool):
+            raise LocalError(f"uniform is a {type(self.uniform).__name__}", hint="it must be True or False")
         if self.uniform and self.max_weight != 1:
             raise LocalError(f"with uniform weights the largest weight is 1, not {self.max_weight:g}", hint="set max_weight=1")
         if self.vector_length + self.wide_length > MAX_WORDS:
@@ -221,8 +223,9 @@ class EncodingPlan:
         if self.uniform:
             return 1 << WEIGHT_FRACTION_BITS, False
         units = fixed_point(weight, WEIGHT_FRACTION_BITS, f"the weight {self.weight_key!r}")
-        inside = min(max(units, 0), self.max_weight_units)
-        return inside, inside != units
+        # W is no multiple of a step as a rule: then it rounds up, counts as the step below, and is in range all the same
+        largest = fixed_point(self.max_weight, WEIGHT_FRACTION_BITS, "max_weight")
+        return min(max(units, 0), self.max_weight_units), not 0 <= units <= largest
 
     def weighted_scale(self, weight_units: int) -> float:
         """Ring units for a delta of 1 at this weight: at most `scale`, rounded once."""

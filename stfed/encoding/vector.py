@@ -6,13 +6,14 @@ Two parts, each with its own modulus: `ring`, one word of b bits for each float 
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stfed.encoding.pack import pack, packed_bytes, unpack
+from stfed.encoding.pack import pack_into, packed_bytes, unpack
 from stfed.encoding.plan import EncodingPlan
 from stfed.encoding.wide import LIMB_BITS, carry
 from stfed.errors import DecodeError, LocalError
@@ -20,7 +21,7 @@ from stfed.errors import DecodeError, LocalError
 _WORD = np.dtype("<u4")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Vector:
     """One vector of a plan.
 
@@ -69,7 +70,12 @@ def pack_vector(vector: Vector, plan: EncodingPlan) -> bytes:
         LocalError: not a vector of the plan, or not reduced.
     """
     vector.check(plan)
-    return pack(vector.ring, plan.ring_bits) + vector.wide.astype(_WORD, copy=False).tobytes()
+    if _has_long_limb(vector.wide):
+        raise LocalError(f"a limb of the vector has more than {LIMB_BITS} bits", hint="run the carries through first")
+    packed = io.BytesIO()
+    pack_into(packed, vector.ring, plan.ring_bits)
+    packed.write(np.ascontiguousarray(vector.wide, _WORD).data)
+    return packed.getvalue()
 
 
 def unpack_vector(data: bytes | memoryview, plan: EncodingPlan) -> Vector:
@@ -78,11 +84,15 @@ def unpack_vector(data: bytes | memoryview, plan: EncodingPlan) -> Vector:
     Raises:
         DecodeError: another length (checked before anything is allocated), padding that is not zero, or a limb of more than 30 bits.
     """
-    if len(data) != payload_bytes(plan):
-        raise DecodeError(f"the vector has {len(data)} bytes, the plan says {payload_bytes(plan)}")
+    view = memoryview(data).cast("B")
+    if len(view) != payload_bytes(plan):
+        raise DecodeError(f"the vector has {len(view)} bytes, the plan says {payload_bytes(plan)}")
     cut = packed_bytes(plan.vector_length, plan.ring_bits)
-    view = memoryview(data)
     wide = np.frombuffer(view[cut:], _WORD).astype(np.uint32)
-    if wide.size and int(wide.max()) >> LIMB_BITS:
+    if _has_long_limb(wide):
         raise DecodeError(f"a limb of the vector has more than {LIMB_BITS} bits")
     return Vector(unpack(view[:cut], plan.vector_length, plan.ring_bits), wide)
+
+
+def _has_long_limb(wide: NDArray[np.uint32]) -> bool:
+    return bool(wide.max(initial=0) >> LIMB_BITS)

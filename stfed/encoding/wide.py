@@ -1,4 +1,4 @@
-"""Exact wide integers beside the ring vector: their sum comes back whole, and nothing but their sum.
+"""Exact wide integers beside the ring words: their sum comes back whole, and nothing but their sum.
 
 What must be exact (the weight, counters) or has an unknown range (metrics) is added in Z/2^(30 m), with m large enough that n numbers never
 wrap. A number is m *limbs* of 30 bits, one 32-bit word each, and carries run through all limbs of a number before it leaves anybody: a
@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,6 @@ from stfed.errors import LocalError
 LIMB_BITS = 30
 """Short enough for the array kernel to multiply a limb by an element of up to 33 bits in 64-bit arithmetic."""
 LIMB_MASK = (1 << LIMB_BITS) - 1
-MAX_ELEMENT_BITS = 33
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +56,12 @@ class WideFormat:
             out: shape (limbs, k).
         """
         bits, mask = np.uint64(LIMB_BITS), np.uint64(LIMB_MASK)
-        carry = np.zeros_like(elements)
+        over = np.zeros_like(elements)
         for place in range(self.limbs):
-            carry += elements * np.uint64(factor >> (LIMB_BITS * place) & LIMB_MASK)
-            out[place] = carry & mask
-            carry >>= bits
-        assert not carry.any(), "the caller bounds what it encodes"
+            over += elements * np.uint64(factor >> (LIMB_BITS * place) & LIMB_MASK)
+            out[place] = over & mask
+            over >>= bits
+        assert not over.any(), "the caller bounds what it encodes"
 
     def join_products(self, limbs: NDArray[np.uint32]) -> NDArray[np.object_]:
         """`join` for each column, shape (limbs, k): an array of Python integers, shape (k,)."""

@@ -17,6 +17,7 @@ Every line has `time` (seconds since the epoch) and `event`:
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections import Counter
@@ -144,9 +145,13 @@ class RoundReport:
         self.error_bound, self.metrics = result.error_bound, dict(result.metrics)
 
     def as_dict(self) -> dict[str, object]:
-        """As plain JSON values; node ids are strings, because JSON's numbers do not hold 64 bits everywhere."""
+        """As plain JSON values; node ids are strings, because JSON's numbers do not hold 64 bits everywhere.
+
+        The error bound is rounded up to a power of two: the exact one tells the total weight.
+        """
         entry = asdict(self)
         del entry["total_weight"]
+        entry["error_bound"] = 2.0 ** math.ceil(math.log2(self.error_bound)) if self.error_bound else 0.0
         entry["asked"], entry["summed"] = [str(node) for node in self.asked], [str(node) for node in self.summed]
         entry["dropped"] = {str(node): drop for node, drop in self.dropped.items()}
         entry["seconds"] = {step: round(seconds, 4) for step, seconds in self.seconds.items()}

@@ -85,16 +85,19 @@ class _Row:
         if row is None:
             return None
         _, _, version, record = row
+        key = self.store.key_at(self.run, version)
         try:
-            return aead.open_random(self.store.key_at(self.run, version), record, self.store.associated_data(self.run, version))
+            return aead.open_random(key, record, self.store.associated_data(self.run, version))
         except PeerError:
-            raise StateLostError("this party's state was written before its SuperNode restarted and cannot be read", hint=_REJOIN) from None
+            raise StateLostError("this party's state was written with another key and cannot be read", hint=_REJOIN) from None
 
     def write(self, epoch: int, round_: int, record: bytes) -> None:
         row = self._select()
         if row is None:
             self._delete_old()
         version = max(row[2] if row else 0, self.store.seen_version(self.run)) + 1
+        if not self.store.has_key(self.run):
+            self.store.note(self.run, version, self.store.entropy(aead.KEY_BYTES))
         key = self.store.key_at(self.run, version)
         sealed = aead.seal_random(key, record, self.store.associated_data(self.run, version), self.store.entropy)
         self.connection.execute(
@@ -149,19 +152,25 @@ class SqliteStore:
         older versions is closed for good.
 
         Raises:
-            StateLostError: the version is older than the Context's, or too far ahead of it.
+            StateLostError: there is no key, or the version is older than the Context's, or too far ahead of it.
         """
         record, seen = self._reference(), self.seen_version(run)
+        if not self.has_key(run):
+            raise StateLostError("the key of this party's state is gone, as after a restart of its SuperNode", hint=_REJOIN)
         if not seen <= version <= seen + _MAX_AHEAD:
             raise StateLostError(
                 f"this party's state has version {version}, its Context version {seen}: one of them was put back from a copy", hint=_REJOIN
             )
-        key = record.setdefault(f"key-{run}", self.entropy(aead.KEY_BYTES))
+        key = record[f"key-{run}"]
         if not isinstance(key, bytes) or len(key) != aead.KEY_BYTES:
             raise LocalError(f"the Context's record {_CONTEXT_RECORD!r} is not ours")
         for _ in range(version - seen):
             key = derive(key, Label.STORE_RATCHET)
         return key
+
+    def has_key(self, run: int) -> bool:
+        """Whether the Context has a key of this run's record."""
+        return f"key-{run}" in self._reference()
 
     def note(self, run: int, version: int, key: bytes) -> None:
         """Remembers a version and its key in the Context, in the place of the older ones."""

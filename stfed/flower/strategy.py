@@ -80,6 +80,8 @@ class SecureAggregation(Strategy):
         except TypeError as error:
             raise LocalError(f"SecureAggregation: {error}", hint=f"the settings are {', '.join(Settings.__dataclass_fields__)}") from None
         compatibility.check(strategy, uniform=self.settings.uniform)
+        if any(isinstance(layer, SecureAggregation) for layer in compatibility.layers(strategy)):
+            raise LocalError(_OUTERMOST, hint="SecureAggregation(Wrapper(FedAvg()))")
         self.strategy = strategy
         self._events = events if isinstance(events, EventLog) else EventLog(events)
         self._journal = None if journal is None else Path(journal)

@@ -146,13 +146,13 @@ class PairwiseKeys:
 
     def write(self, writer: Writer) -> None:
         """Appends the fields."""
-        writer.u32(self.next_round).opaque(self.private_key)
+        writer.u64(self.next_round).opaque(self.private_key)
         writer.fixed_vector([value or _NO_KEY for value in self.values], KEY_BYTES)
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
         """Takes the fields."""
-        next_round, private_key = reader.u32("next_round"), reader.opaque("private_key", max_bytes=32)
+        next_round, private_key = reader.u64("next_round"), reader.opaque("private_key", max_bytes=32)
         values = reader.fixed_vector("keys", KEY_BYTES, max_items=_MAX_DIRECTORY_ITEMS)
         return cls(next_round, tuple(b"" if value == _NO_KEY else value for value in values), private_key)
 

@@ -37,12 +37,11 @@ def apply_masks(vector: Vector, plan: EncodingPlan, add: Sequence[bytes], subtra
     vector.check(plan)
     keystream.accumulate(vector.ring, add, subtract, threads=threads)
     vector.reduce(plan)
-    if plan.wide_length:
-        sums = vector.wide.astype(np.int64)
-        first_segment = -(-vector.ring.nbytes // SEGMENT_BYTES)
-        _accumulate_limbs(sums, add, np.add, first_segment)
-        _accumulate_limbs(sums, subtract, np.subtract, first_segment)
-        vector.wide = carry(sums, plan.wide_groups)
+    sums = vector.wide.astype(np.int64)
+    first_segment = -(-vector.ring.nbytes // SEGMENT_BYTES)
+    _accumulate_limbs(sums, add, np.add, first_segment)
+    _accumulate_limbs(sums, subtract, np.subtract, first_segment)
+    vector.wide = carry(sums, plan.wide_groups)
 
 
 def _accumulate_limbs(sums: NDArray[np.int64], keys: Sequence[bytes], combine: np.ufunc, first_segment: int) -> None:

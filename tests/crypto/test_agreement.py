@@ -52,6 +52,17 @@ def test_both_sides_get_the_same(ours: bytes, theirs: bytes) -> None:
     assert any(secret)
 
 
+@given(KEYS, st.lists(KEYS, max_size=4))
+def test_many_secrets_are_those_of_each_alone(ours: bytes, theirs: list[bytes]) -> None:
+    publics = [agreement.public_key(private) for private in theirs]
+    assert agreement.shared_secrets(ours, publics) == [agreement.shared_secret(ours, public) for public in publics]
+
+
+def test_one_low_order_key_among_many_is_refused() -> None:
+    with pytest.raises(agreement.LowOrderPointError):
+        agreement.shared_secrets(FIXED_PRIVATE, [agreement.public_key(FIXED_PRIVATE), bytes(32)])
+
+
 def test_every_low_order_encoding_is_refused() -> None:
     encodings = [bytes.fromhex(public) for public in vectors("agreement")["low_order"]]
     assert len(set(encodings)) == 14
@@ -94,6 +105,8 @@ def test_other_sizes_are_refused(size: int) -> None:
         lambda: agreement.public_key(bytes(size)),
         lambda: agreement.shared_secret(bytes(size), good),
         lambda: agreement.shared_secret(FIXED_PRIVATE, bytes(size)),
+        lambda: agreement.shared_secrets(bytes(size), [good]),
+        lambda: agreement.shared_secrets(FIXED_PRIVATE, [good, bytes(size)]),
         lambda: agreement.is_low_order(bytes(size)),
     ):
         with pytest.raises(LocalError, match="32 bytes"):

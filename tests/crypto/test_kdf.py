@@ -26,6 +26,13 @@ def test_derive_is_the_librarys_hkdf(secret: bytes, label: Label, parts: list[by
     assert kdf.derive(secret, label, *parts, salt=salt) == expected
 
 
+@given(st.binary(max_size=100), st.binary(max_size=100), st.lists(st.tuples(LABELS, PARTS), max_size=4))
+def test_one_extraction_serves_many_keys(secret: bytes, salt: bytes, infos: list[tuple[Label, list[bytes]]]) -> None:
+    extracted = kdf.extract(secret, salt=salt)
+    for label, parts in infos:
+        assert kdf.expand(extracted, kdf.framed(label, *parts)) == kdf.derive(secret, label, *parts, salt=salt)
+
+
 def test_vectors() -> None:
     for case in vectors("kdf"):
         label, parts = Label(case["label"].encode()), [bytes.fromhex(part) for part in case["parts"]]

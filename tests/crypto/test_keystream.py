@@ -98,6 +98,19 @@ def test_fill_writes_the_stream_and_nothing_around_it(size: int, first_segment: 
     assert (around[32 + size :] == 0xAB).all()
 
 
+@given(st.lists(st.sampled_from(OTHER_KEYS), max_size=5), sizes.filter(lambda size: size <= SEGMENT), st.integers(0, 3))
+def test_beginnings_are_slices_of_each_stream(keys: list[bytes], size: int, segment: int) -> None:
+    rows = ks.beginnings(keys, size, segment=segment)
+    assert rows.shape == (len(keys), size)
+    assert [row.tobytes() for row in rows] == [ks.keystream(key, segment * SEGMENT, size) for key in keys]
+
+
+def test_beginnings_end_with_their_segment() -> None:
+    for size in (SEGMENT + 1, -1):
+        with pytest.raises(LocalError, match="a segment has"):
+            ks.beginnings([KEY], size, segment=0)
+
+
 def test_no_block_comes_twice_across_segment_borders() -> None:
     blocks = np.frombuffer(STREAM, "V16")
     assert len({bytes(block) for block in blocks}) == len(blocks)
@@ -187,6 +200,10 @@ def test_the_end_of_the_stream_is_the_last_byte_a_key_gives_out() -> None:
     with pytest.raises(LocalError, match="one key may give out"):
         ks.fill(KEY, np.empty(SEGMENT + 1, np.uint8), first_segment=last)
     ks.accumulate(np.zeros(SEGMENT // 4, np.uint32), [KEY], first_segment=last)
+    ks.beginnings([KEY], SEGMENT, segment=last)
+    for segment in (last + 1, -1):
+        with pytest.raises(LocalError, match="one key may give out"):
+            ks.beginnings([KEY], 1, segment=segment)
     for first_segment in (last + 1, -1):
         with pytest.raises(LocalError, match="one key may give out"):
             ks.accumulate(np.zeros(1, np.uint32), [KEY], first_segment=first_segment)
@@ -198,6 +215,7 @@ def test_keys_of_other_sizes_are_refused_before_anything_is_written(size: int) -
     for call in (
         lambda: ks.keystream(bytes(size), 0, 1),
         lambda: ks.fill(bytes(size), out),
+        lambda: ks.beginnings([KEY, bytes(size)], 1, segment=0),
         lambda: ks.accumulate(total, [KEY, bytes(size)]),
         lambda: ks.accumulate(total, [KEY], [bytes(size)]),
     ):

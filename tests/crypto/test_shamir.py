@@ -245,10 +245,22 @@ def test_bytes_and_back(limbs: list[int]) -> None:
     assert len(data) == shamir.SHARE_BYTES
 
 
+@given(st.lists(st.lists(st.integers(0, PRIME - 1), min_size=16, max_size=16), max_size=4))
+def test_rows_are_encoded_like_each_alone(rows: list[list[int]]) -> None:
+    elements = np.array(rows, np.uint16).reshape(-1, 16)
+    encoded = shamir.rows_to_bytes(elements)
+    assert encoded == [shamir.to_bytes(row) for row in elements]
+    assert (shamir.rows_from_bytes(encoded) == elements).all()
+    assert shamir.rows_from_bytes(encoded).shape == (len(rows), 16)
+
+
 @pytest.mark.parametrize("size", [0, 31, 33, 64])
 def test_shares_of_other_sizes_do_not_decode(size: int) -> None:
     with pytest.raises(DecodeError, match="32 bytes"):
         shamir.from_bytes(bytes(size))
+    with pytest.raises(DecodeError, match="32 bytes"):
+        # Together they have the bytes of two shares.
+        shamir.rows_from_bytes([bytes(64 - size), bytes(size)])
 
 
 @pytest.mark.parametrize("limb", range(16))
@@ -258,6 +270,8 @@ def test_limbs_outside_the_field_do_not_decode(limb: int, value: int) -> None:
     data[2 * limb : 2 * limb + 2] = value.to_bytes(2, "little")
     with pytest.raises(DecodeError, match="65521"):
         shamir.from_bytes(bytes(data))
+    with pytest.raises(DecodeError, match="65521"):
+        shamir.rows_from_bytes([bytes(32), bytes(data)])
 
 
 SECRETS = np.zeros((2, 16), np.uint16)

@@ -1,7 +1,8 @@
-"""What the encoding tests share: scripted randomness, the sum in the ring, and the weighted mean in exact rational arithmetic."""
+"""What the encoding tests share: scripted randomness, sums in Python integers, and the weighted mean in exact rational arithmetic."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stfed.encoding import EncodingPlan
+from stfed.encoding import EncodingPlan, Vector
 
 Fill = Callable[[NDArray[np.uint8]], None]
 FLOATS = ("float16", "float32", "float64")
@@ -37,20 +38,46 @@ def constant(byte: int) -> Fill:
     return fill
 
 
-def ring_sum(plan: EncodingPlan, vectors: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """The sum mod 2^b in Python integers, so that the test does not lean on the wrap-around of a lane."""
-    total = sum((vector.astype(object) for vector in vectors), start=np.zeros(plan.vector_length, object))
-    return np.array([value % (1 << plan.ring_bits) for value in total], plan.lane)
+def numbers_of(plan: EncodingPlan, wide: NDArray[Any]) -> list[int]:
+    """The wide numbers, group by group."""
+    numbers, at = [], 0
+    for limbs, count in plan.wide_groups:
+        rows = wide[at : at + limbs * count].reshape(limbs, count).tolist()
+        numbers += [sum(row[index] << 30 * place for place, row in enumerate(rows)) for index in range(count)]
+        at += limbs * count
+    assert at == wide.size
+    return numbers
 
 
-def times(plan: EncodingPlan, vector: NDArray[Any], count: int) -> NDArray[Any]:
-    """The sum of `count` equal vectors mod 2^b."""
-    return np.array([int(value) * count % (1 << plan.ring_bits) for value in vector], plan.lane)
+def wide_of(plan: EncodingPlan, numbers: Sequence[int]) -> NDArray[np.uint32]:
+    """The inverse of `numbers_of`, for integers of any size and sign: each counts modulo 2^(30 limbs)."""
+    words, rest = list[int](), list(numbers)
+    for limbs, count in plan.wide_groups:
+        group, rest = rest[:count], rest[count:]
+        words += [number >> 30 * place & (1 << 30) - 1 for place in range(limbs) for number in group]
+    assert not rest
+    return np.array(words, np.uint32)
 
 
-def counted(plan: EncodingPlan, weight: float) -> Fraction:
-    """The weight as it counts, straight from the definition."""
-    return Fraction(round(Fraction(min(weight, plan.max_weight)) * 2**20), 2**20)
+def vector_sum(plan: EncodingPlan, vectors: Sequence[Vector]) -> Vector:
+    """The sum in Python integers, so that the test leans neither on the wrap-around of a lane nor on the carries under test."""
+    ring = [sum(column) % (1 << plan.ring_bits) for column in zip(*(vector.ring.tolist() for vector in vectors), strict=True)]
+    numbers = [sum(column) for column in zip(*(numbers_of(plan, vector.wide) for vector in vectors), strict=True)]
+    return Vector(np.array(ring, plan.lane), wide_of(plan, numbers))
+
+
+def times(plan: EncodingPlan, vector: Vector, count: int) -> Vector:
+    """The sum of `count` equal vectors, in Python integers."""
+    ring = [word * count % (1 << plan.ring_bits) for word in vector.ring.tolist()]
+    return Vector(np.array(ring, plan.lane), wide_of(plan, [number * count for number in numbers_of(plan, vector.wide)]))
+
+
+def counted(plan: EncodingPlan, weight: float) -> tuple[Fraction, bool]:
+    """The weight as it counts and whether it was saturated, straight from the definition."""
+    if plan.uniform:
+        return Fraction(1), False
+    steps, most = (math.floor(Fraction(value) * 2**20 + Fraction(1, 2)) for value in (weight, plan.max_weight))
+    return Fraction(max(0, min(steps, math.floor(Fraction(plan.max_weight) * 2**20))), 2**20), not 0 <= steps <= most
 
 
 def exact_mean(
@@ -62,7 +89,7 @@ def exact_mean(
 ) -> list[Fraction]:
     """received + (sum of w * clipped delta) / (sum of w), coordinate by coordinate, without a rounding."""
     base = [Fraction(x) for x in np.ravel(received[name]).tolist()]
-    counts, clip = [counted(plan, weight) for weight in weights], Fraction(plan.clip)
+    counts, clip = [counted(plan, weight)[0] for weight in weights], Fraction(plan.clip)
     means = []
     for index, start in enumerate(base):
         deltas = [Fraction(np.ravel(model[name])[index].item()) - start for model in models]

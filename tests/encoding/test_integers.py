@@ -15,13 +15,13 @@ from stfed.encoding import EncodingPlan, decode_sum, encode_update
 from stfed.encoding.arrays import INTEGER_CHANGE
 from stfed.errors import LocalError
 
-from .helpers import INTEGERS, constant, ring_sum
+from .helpers import INTEGERS, constant, vector_sum
 
 
 def mean(received: NDArray[Any], models: Sequence[NDArray[Any]], weights: Sequence[float], ring_bits: int = 32) -> NDArray[Any]:
     plan = EncodingPlan.for_arrays({"n": received}, parties=len(models), ring_bits=ring_bits)
     updates = [encode_update(plan, {"n": received}, {"n": model}, w, {}, constant(0)) for model, w in zip(models, weights, strict=True)]
-    result = decode_sum(plan, ring_sum(plan, [u.vector for u in updates]), len(models), {"n": received}, updates[0].schema)
+    result = decode_sum(plan, vector_sum(plan, [u.vector for u in updates]), len(models), {"n": received}, updates[0].schema)
     return np.asarray(result.arrays["n"])
 
 

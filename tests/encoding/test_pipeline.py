@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stfed.encoding import EncodedUpdate, EncodingPlan, MetricSchema, TensorSpec, decode_sum, encode_update
+from stfed.encoding import EncodedUpdate, EncodingPlan, MetricSchema, TensorSpec, Vector, decode_sum, encode_update, pack_vector
 from stfed.encoding.arrays import INTEGER_CHANGE
 from stfed.encoding.plan import MAX_METRIC
 from stfed.errors import LocalError, PeerError, QuorumError
 
-from .helpers import FLOATS, INTEGERS, ROUNDING, constant, counted, exact_mean, ring_sum, seeded, times
+from .helpers import FLOATS, INTEGERS, ROUNDING, constant, counted, exact_mean, numbers_of, seeded, times, vector_sum, wide_of
 
 Model = dict[str, NDArray[Any]]
 SHAPES = st.lists(st.integers(0, 4), max_size=3).map(tuple)
@@ -31,7 +31,8 @@ def rounds(draw: st.DrawFn) -> tuple[EncodingPlan, Model, list[Model], list[floa
     ring_bits = draw(st.integers(8, 64))
     parties = draw(st.sampled_from([n for n in (1, 2, 3, 10, 60, 1024, 5000) if 2 * n < 1 << (ring_bits - 1)]))
     count = draw(st.integers(1, min(parties, 4)))
-    clip, max_weight = draw(st.sampled_from([1e-3, 0.7, 8.0, 300.0])), draw(st.sampled_from([1.0, 100.0, 10_000.0, 2.0**40]))
+    clip, max_weight = draw(st.sampled_from([1e-3, 0.7, 8.0, 300.0])), draw(st.sampled_from([1.0, 777.7, 10_000.0, 2.0**40]))
+    uniform = max_weight == 1 and draw(st.booleans())
     dtypes = draw(st.lists(st.sampled_from((*FLOATS, *INTEGERS, "bool")), max_size=4))
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
     received: Model = {}
@@ -49,10 +50,13 @@ def rounds(draw: st.DrawFn) -> tuple[EncodingPlan, Model, list[Model], list[floa
             low, high = (max(low, -most // 2), min(high, most // 2)) if dtype != "bool" else (low, high)
             for model in (received, *models):
                 model[name] = generator.integers(low, high, shape, np.int64, endpoint=True).astype(dtype).reshape(shape)
-    one_weight = st.one_of(st.integers(0, int(max_weight)), st.floats(0, max_weight).map(lambda weight: round(weight, 3)))
+    inside = st.one_of(st.integers(0, int(max_weight)), st.floats(0, max_weight).map(lambda weight: round(weight, 3)))
+    one_weight = st.one_of(inside, inside, st.just(max_weight), st.floats(-(2.0**60), 2.0**60))
     weights = draw(st.lists(one_weight, min_size=count, max_size=count))
     metrics = [{"loss": float(generator.normal()), "correct": int(generator.integers(-(2**40), 2**40))} for _ in range(count)]
-    plan = EncodingPlan.for_arrays(received, parties=parties, ring_bits=ring_bits, clip=clip, max_weight=max_weight, metric_slots=3)
+    plan = EncodingPlan.for_arrays(
+        received, parties=parties, ring_bits=ring_bits, clip=clip, max_weight=max_weight, uniform=uniform, metric_slots=3
+    )
     return plan, received, models, weights, metrics, draw(st.integers(0, 2**32))
 
 
@@ -62,11 +66,13 @@ def test_a_sum_decodes_to_the_weighted_mean_within_the_bound(case: Any) -> None:
     plan, received, models, weights, metrics, seed = case
     fill = seeded(seed)
     updates = [encode_update(plan, received, *party, fill) for party in zip(models, weights, metrics, strict=True)]
-    total = ring_sum(plan, [update.vector for update in updates])
+    total = vector_sum(plan, [update.vector for update in updates])
     for update in updates:
-        assert update.vector.dtype == plan.lane
-        assert int(update.vector.max(initial=0)) < 1 << plan.ring_bits
-    exact_total = sum(counted(plan, weight) for weight in weights)
+        update.vector.check(plan)
+        assert int(update.vector.ring.max(initial=0)) < 1 << plan.ring_bits
+        assert int(update.vector.wide.max()) < 1 << 30
+    counts, saturated = zip(*(counted(plan, weight) for weight in weights), strict=True)
+    exact_total = sum(counts)
     if exact_total == 0:
         with pytest.raises(QuorumError, match="have no weight"):
             decode_sum(plan, total, len(updates), received, updates[0].schema)
@@ -74,6 +80,7 @@ def test_a_sum_decodes_to_the_weighted_mean_within_the_bound(case: Any) -> None:
     result = decode_sum(plan, total, len(updates), received, updates[0].schema)
     assert result.total_weight == (exact_total if exact_total.denominator == 1 else float(exact_total))
     assert result.clipped == sum(update.clipped for update in updates)
+    assert result.saturated == sum(saturated)
     assert result.error_bound == plan.error_bound(result.total_weight, len(updates))
     assert list(result.arrays) == list(received)
     for name, array in result.arrays.items():
@@ -88,7 +95,7 @@ def test_a_sum_decodes_to_the_weighted_mean_within_the_bound(case: Any) -> None:
             else:
                 assert int(got) == (2 * exact.numerator + exact.denominator) // (2 * exact.denominator)
     for name in ("loss", "correct"):
-        exact = sum(counted(plan, w) * Fraction(m[name]) for w, m in zip(weights, metrics, strict=True)) / exact_total
+        exact = sum(w * Fraction(m[name]) for w, m in zip(counts, metrics, strict=True)) / exact_total
         assert abs(Fraction(result.metrics[name]) - exact) <= Fraction(1, 2**31) + abs(exact) / 2**52
 
 
@@ -97,7 +104,7 @@ def test_a_sum_decodes_to_the_weighted_mean_within_the_bound(case: Any) -> None:
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("byte", [0x00, 0xFF])
 def test_all_parties_at_every_maximum_never_wrap(parties: int, ring_bits: int, sign: int, byte: int) -> None:
-    clip, weight = 0.3, 777.7
+    clip, max_weight = 0.3, 777.7
     received: Model = {
         "float": np.zeros(3, np.float64),
         "byte": np.full(2, 0 if sign > 0 else 255, np.uint8),
@@ -112,16 +119,16 @@ def test_all_parties_at_every_maximum_never_wrap(parties: int, ring_bits: int, s
     }
     if 2 * parties > (1 << (ring_bits - 1)) - 1:
         pytest.skip("this ring is too small for so many parties")
-    plan = EncodingPlan.for_arrays(received, parties=parties, ring_bits=ring_bits, clip=clip, max_weight=weight, metric_slots=2)
-    update = encode_update(plan, received, trained, weight, {"a": sign * MAX_METRIC, "b": -sign * MAX_METRIC}, constant(byte))
+    plan = EncodingPlan.for_arrays(received, parties=parties, ring_bits=ring_bits, clip=clip, max_weight=max_weight, metric_slots=2)
+    update = encode_update(plan, received, trained, 10**30, {"a": sign * MAX_METRIC, "b": -sign * MAX_METRIC}, constant(byte))
     assert update.clipped == 2
     result = decode_sum(plan, times(plan, update.vector, parties), parties, received, update.schema)
     np.testing.assert_allclose(result.arrays["float"], [sign * clip] * 3, atol=result.error_bound, rtol=2**-50)
     for name in ("byte", "counter", "flag"):
         np.testing.assert_array_equal(result.arrays[name], trained[name])
-    assert result.total_weight == float(parties * counted(plan, weight))
+    assert result.total_weight == float(parties * counted(plan, max_weight)[0])
     assert result.metrics == {"a": float(sign * MAX_METRIC), "b": float(-sign * MAX_METRIC)}
-    assert result.clipped == 2 * parties
+    assert (result.clipped, result.saturated) == (2 * parties, parties)
 
 
 @pytest.mark.parametrize("parties", [1, 1024, 5000])
@@ -129,12 +136,12 @@ def test_large_cohorts_are_exact_within_the_bound(parties: int) -> None:
     generator = np.random.default_rng(5)
     received: Model = {"w": generator.normal(size=20).astype(np.float32), "steps": np.array(100, np.int64)}
     plan = EncodingPlan.for_arrays(received, parties=parties, max_weight=50)
-    total = np.zeros(plan.vector_length, plan.lane)
+    total = Vector.zeros(plan)
     fill, exact, steps, weight_sum = seeded(2), np.zeros(20), 0, 0
     for party in range(parties):
         weight = party % 50 + 1
         trained: Model = {"w": (received["w"] + generator.normal(size=20)).astype(np.float32), "steps": np.array(100 + party, np.int64)}
-        total += encode_update(plan, received, trained, weight, {}, fill).vector  # uint32 lanes wrap mod 2^32, as the coordinator's do
+        total.add(encode_update(plan, received, trained, weight, {}, fill).vector, plan)
         exact += weight * (trained["w"].astype(np.float64) - received["w"])
         steps += weight * (100 + party)
         weight_sum += weight
@@ -151,7 +158,7 @@ def test_rounding_is_unbiased_through_the_pipeline() -> None:
     for value in (0.013, -0.4, 0.25):
         trained: Model = {"w": np.full(1 << 16, value, np.float32)}
         update = encode_update(plan, received, trained, 1, {}, seeded(11))
-        mean = decode_sum(plan, update.vector, 1, received, update.schema).arrays["w"].astype(np.float64).mean()
+        mean = np.asarray(decode_sum(plan, update.vector, 1, received, update.schema).arrays["w"]).astype(np.float64).mean()
         assert abs(mean - value) < 5 * plan.step / 2 / 256
 
 
@@ -170,30 +177,50 @@ def test_dither_is_four_bytes_a_float_in_vector_order_whatever_the_tile() -> Non
     assert sum(asked) == 4 * sum(sizes.values())
 
 
+@pytest.mark.parametrize("ring_bits", [8, 20, 32, 33, 64])
+@pytest.mark.parametrize(("weight", "units", "saturated"), [(2.5, 5 << 19, 0), (0, 0, 0), (10_001, 10_000 << 20, 1), (-1, 0, 1)])
+def test_the_wide_part_is_the_stated_numbers(ring_bits: int, weight: float, units: int, saturated: int) -> None:
+    received: Model = {"n": np.array([5, 6], np.int64), "w": np.zeros(4, np.float32), "f": np.array([True]), "b": np.array(200, np.uint8)}
+    trained: Model = {
+        "n": np.array([5, -9], np.int64),
+        "w": np.full(4, 9.0, np.float32),
+        "f": np.array([False]),
+        "b": np.array(7, np.uint8),
+    }
+    plan = EncodingPlan.for_arrays(received, parties=3, ring_bits=ring_bits, metric_slots=3)
+    update = encode_update(plan, received, trained, weight, {"z": -7, "a": 0.25}, seeded(1))
+    metrics = [units * (int(value * 2**30) + 2**83) for value in (0.25, -7)] + [0]
+    integers = [units * (change + bound) for change, bound in ((0, 2**32 - 1), (-15, 2**32 - 1), (-1, 1), (-193, 255))]
+    assert numbers_of(plan, update.vector.wide) == [units, 4, saturated, *metrics, *integers]
+    assert update.vector.wide.max() < 1 << 30
+
+
 def test_an_untrained_model_encodes_to_zeros_and_decodes_to_itself() -> None:
     received: Model = {"w": np.random.default_rng(1).normal(size=1000).astype(np.float32), "n": np.arange(5)}
     plan = EncodingPlan.for_arrays(received, parties=10)
     update = encode_update(plan, received, received, 3, {}, constant(0))
-    assert not update.vector[plan.layout().tensors[0]].any()
+    assert not update.vector.ring.any()
     result = decode_sum(plan, update.vector, 1, received, update.schema)
-    assert all((result.arrays[name] == received[name]).all() for name in received)
+    assert all(np.array_equal(result.arrays[name], received[name]) for name in received)
 
 
 def test_evaluation_has_no_tensors() -> None:
     plan = EncodingPlan((), parties=3)
-    updates = [encode_update(plan, {}, {}, w, {"acc": a, "roc": [a, 1]}, constant(9)) for w, a in ((10, 0.5), (30, 0.75), (0, 0.0))]
-    result = decode_sum(plan, ring_sum(plan, [update.vector for update in updates]), 3, {}, updates[0].schema)
-    assert (result.arrays, result.metrics, result.total_weight) == ({}, {"acc": 0.6875, "roc": [0.6875, 1.0]}, 40)
+    updates = [encode_update(plan, {}, {}, w, {"acc": a, "roc": 1 - a}, constant(9)) for w, a in ((10, 0.5), (30, 0.75), (0, 0.0))]
+    result = decode_sum(plan, vector_sum(plan, [update.vector for update in updates]), 3, {}, updates[0].schema)
+    assert (result.arrays, result.metrics, result.total_weight) == ({}, {"acc": 0.6875, "roc": 0.3125}, 40)
     assert isinstance(result.total_weight, int)
+    assert plan.vector_length == 0
 
 
-def test_a_capped_weight_counts_as_the_cap_everywhere() -> None:
+def test_a_weight_out_of_range_counts_as_the_nearest_in_it_everywhere() -> None:
     received: Model = {"w": np.zeros(4, np.float64), "n": np.zeros(2, np.int32)}
-    plan = EncodingPlan.for_arrays(received, parties=2, max_weight=100, cap_weight=True)
+    plan = EncodingPlan.for_arrays(received, parties=4, max_weight=100)
     high: Model = {"w": np.ones(4), "n": np.full(2, 9, np.int32)}
-    updates = [encode_update(plan, received, model, w, {"m": m}, seeded(1)) for model, w, m in ((high, 10**9, 8), (received, 100, 0))]
-    result = decode_sum(plan, ring_sum(plan, [update.vector for update in updates]), 2, received, updates[0].schema)
-    assert result.total_weight == 200
+    parties = (high, 10**9, 8), (received, 100, 0), (high, -5, 1000), (high, 0, -1000)
+    updates = [encode_update(plan, received, model, weight, {"m": metric}, seeded(1)) for model, weight, metric in parties]
+    result = decode_sum(plan, vector_sum(plan, [update.vector for update in updates]), 4, received, updates[0].schema)
+    assert (result.total_weight, result.saturated) == (200, 2)  # 10**9 and -5: neither 100, which is W, nor 0
     assert result.metrics == {"m": 4.0}
     np.testing.assert_allclose(result.arrays["w"], 0.5, atol=result.error_bound)
     assert result.arrays["n"].tolist() == [5, 5]
@@ -270,21 +297,21 @@ def test_models_that_are_not_as_planned_are_refused(trained: dict[str, Any], why
 
 
 def test_missing_tensors_are_refused() -> None:
-    for models in ((RECEIVED, {}), ({}, RECEIVED)):
+    nothing: Model = {}
+    for received, trained in ((RECEIVED, nothing), (nothing, RECEIVED)):
         with pytest.raises(LocalError, match=r"model lacks tensor 'a' \(3 such tensors\)"):
-            encode_update(PLAN, *models, 1, {}, constant(0))
+            encode_update(PLAN, received, trained, 1, {}, constant(0))
 
 
 @pytest.mark.parametrize(
     ("weight", "metrics", "why"),
     [
-        (1, {"a": 1, "b": 2, "c": 3}, "3 numbers, the plan has room for 2 .*metric_slots"),
-        (1, {"a": [1, 2, 3]}, "3 numbers, the plan has room for 2"),
+        (1, {"a": 1, "b": 2, "c": 3}, "3 metrics, the plan has room for 2 .*metric_slots"),
+        (1, {"a": [1]}, "metric 'a' is a list: how long it is would leave this party in clear"),
         (1, {"a": "x"}, "metric 'a' is a str"),
-        (1, {"num-examples": 2}, "metric 'num-examples' and the weight differ"),
-        (10_001, {}, "over max_weight=10000 of the plan .*set cap_weight"),
-        (-1, {}, "negative"),
-        (float("nan"), {}, "not a finite number"),
+        (float("nan"), {}, "'num-examples' is not a finite number"),
+        (float("-inf"), {}, "'num-examples' is not a finite number"),
+        (None, {}, "'num-examples' is a NoneType"),
     ],
 )
 def test_weights_and_metrics_that_are_refused(weight: Any, metrics: Any, why: str) -> None:
@@ -294,59 +321,91 @@ def test_weights_and_metrics_that_are_refused(weight: Any, metrics: Any, why: st
 
 def test_the_weight_may_be_among_the_metrics_and_takes_no_slot() -> None:
     update = encode({}, 7, {"num-examples": 7, "x": 1, "y": 2})
-    assert update.schema.entries == (("x", None), ("y", None))
+    assert update.schema.names == ("x", "y")
 
 
 def test_what_decode_refuses_of_its_caller() -> None:
     update = encode({})
+    ring, wide = update.vector.ring, update.vector.wide
     for arguments, why in [
-        ((update.vector[:-1], 1, RECEIVED, update.schema), "the sum is uint32"),
-        ((update.vector.astype(np.int64), 1, RECEIVED, update.schema), "the sum is int64"),
+        ((Vector(ring[:-1], wide), 1, RECEIVED, update.schema), r"ring part is uint32\[5\], the plan says uint32\[6\]"),
+        ((Vector(ring, wide.astype(np.int64)), 1, RECEIVED, update.schema), "wide part is int64"),
         ((update.vector, 0, RECEIVED, update.schema), "count=0"),
         ((update.vector, 4, RECEIVED, update.schema), "count=4"),
         ((update.vector, 1, {}, update.schema), "received model lacks"),
     ]:
         with pytest.raises(LocalError, match=why):
-            decode_sum(PLAN, *arguments)  # type: ignore[arg-type]
+            decode_sum(PLAN, *arguments)
 
 
 def test_sums_that_no_honest_parties_can_send_are_refused() -> None:
-    update, layout = encode({}, 1, {"m": 1}), PLAN.layout()
-    for stop, why in [
-        (layout.weight.stop, "its weight or its count of clipped values"),
-        (layout.clipped.stop, "its weight or its count of clipped values"),
-        (layout.metrics.start + PLAN.metric_format.limbs, "a metric of the sum is out of range"),
-        (layout.tensors[1].stop, "'n': the sum is outside int64"),
-        (layout.tensors[2].stop, "'f': the sum is outside bool"),
-    ]:
-        vector = update.vector.copy()
-        vector[stop - 1] = (1 << PLAN.ring_bits) - 1
+    update = encode({}, 1, {"m": 1})
+    formats = PLAN.weight_format, PLAN.clipped_format, PLAN.saturated_format, PLAN.metric_format
+    ends = {0: "its weight", 1: "one of its counts", 2: "one of its counts", 3: "a metric of the sum is out of range"}
+    ends |= {5: "'n': the sum is outside int64", 7: "'f': the sum is outside bool"}
+    for at, why in ends.items():
+        numbers = numbers_of(PLAN, update.vector.wide)
+        if at < 3:
+            numbers[at] = formats[at].largest + 1
+        elif at == 3:
+            numbers[at] = 2 * (MAX_METRIC << 30) * numbers[0] + 1
+        else:
+            numbers[at] = -1  # the largest of its ring
         with pytest.raises(PeerError, match=why):
-            decode_sum(PLAN, vector, 1, RECEIVED, update.schema)
-    with pytest.raises(PeerError, match="3 numbers, the plan has room for 2"):
-        decode_sum(PLAN, update.vector, 1, RECEIVED, MetricSchema((("m", 3),)))
+            decode_sum(PLAN, Vector(update.vector.ring, wide_of(PLAN, numbers)), 1, RECEIVED, update.schema)
+        if 1 <= at <= 3:
+            numbers[at] -= 1
+            decode_sum(PLAN, Vector(update.vector.ring, wide_of(PLAN, numbers)), 1, RECEIVED, update.schema)
+    with pytest.raises(PeerError, match="3 metrics, the plan has room for 2"):
+        decode_sum(PLAN, update.vector, 1, RECEIVED, MetricSchema(("a", "b", "c")))
 
 
 def test_a_vector_that_is_still_masked_is_refused() -> None:
     generator = np.random.default_rng(0)
     for _ in range(50):
-        noise = generator.integers(0, 1 << 32, PLAN.vector_length, np.uint32)
+        ring = generator.integers(0, 1 << 32, PLAN.vector_length, np.uint32)
         with pytest.raises(PeerError, match="cannot be that of 2 parties"):
-            decode_sum(PLAN, noise, 2, RECEIVED, MetricSchema())
+            decode_sum(PLAN, Vector(ring, generator.integers(0, 1 << 30, PLAN.wide_length, np.uint32)), 2, RECEIVED, MetricSchema())
 
 
-def test_only_the_value_mod_2_b_counts() -> None:
+def test_of_the_ring_part_only_the_value_mod_2_b_counts() -> None:
     plan = EncodingPlan.for_arrays(RECEIVED, parties=3, ring_bits=20, metric_slots=1)
     update = encode_update(plan, RECEIVED, {**RECEIVED, "a": RECEIVED["a"] + np.float32(1)}, 5000, {"m": 2.5}, seeded(1))
-    junk = update.vector | np.uint32(0xABC << 20)
+    junk = Vector(update.vector.ring | np.uint32(0xABC << 20), update.vector.wide)
     plain, odd = (decode_sum(plan, vector, 1, RECEIVED, update.schema) for vector in (update.vector, junk))
     assert (plain.metrics, plain.total_weight, plain.clipped) == (odd.metrics, odd.total_weight, odd.clipped)
-    assert all((plain.arrays[name] == odd.arrays[name]).all() for name in RECEIVED)
+    assert all(np.array_equal(plain.arrays[name], odd.arrays[name]) for name in RECEIVED)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(8, 64), st.one_of(st.integers(), st.floats(), st.none(), st.text(max_size=3)), st.booleans())
+def test_with_uniform_weights_the_number_of_examples_is_in_no_word(ring_bits: int, examples: object, in_metrics: bool) -> None:
+    plan = EncodingPlan.for_arrays(RECEIVED, parties=3, ring_bits=ring_bits, max_weight=1, uniform=True, metric_slots=2)
+    trained = RECEIVED | {"a": RECEIVED["a"] + np.float32(0.7), "n": RECEIVED["n"] + 5}
+    one = encode_update(plan, RECEIVED, trained, 1, {"m": 2.5}, seeded(1))
+    metrics = {"m": 2.5} | ({"num-examples": examples} if in_metrics else {})
+    other = encode_update(plan, RECEIVED, trained, examples, metrics, seeded(1))
+    assert pack_vector(other.vector, plan) == pack_vector(one.vector, plan)
+    assert (other.schema, other.clipped) == (one.schema, one.clipped)
+
+
+def test_with_uniform_weights_the_mean_is_the_plain_one() -> None:
+    received: Model = {"w": np.zeros(3, np.float64), "n": np.zeros((), np.int64)}
+    plan = EncodingPlan.for_arrays(received, parties=3, max_weight=1, uniform=True)
+    updates = [
+        encode_update(plan, received, {"w": np.full(3, x), "n": np.array(int(4 * x))}, examples, {"m": x}, seeded(3))
+        for x, examples in ((0.25, 1), (1.0, 10**9), (-0.5, 0))
+    ]
+    result = decode_sum(plan, vector_sum(plan, [update.vector for update in updates]), 3, received, updates[0].schema)
+    assert (result.total_weight, result.saturated, result.metrics) == (3, 0, {"m": 0.25})
+    assert result.arrays["n"] == 1
+    np.testing.assert_allclose(result.arrays["w"], 0.25, atol=result.error_bound)
+    assert result.error_bound == pytest.approx(plan.step, rel=1e-6)
 
 
 def test_updates_print_no_values() -> None:
     update = encode({"a": np.ones((2, 3), np.float32)}, 3, {"m": 1})
-    assert repr(update) == "EncodedUpdate(schema=MetricSchema(entries=(('m', None),)))"
+    assert repr(update) == "EncodedUpdate(schema=MetricSchema(names=('m',)))"
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -357,7 +416,7 @@ def test_memory_beyond_the_vector_is_constant(dtype: str) -> None:
     tracemalloc.start()
     try:
         update = encode_update(plan, received, trained, 1, {}, constant(7))
-        assert tracemalloc.get_traced_memory()[1] - update.vector.nbytes < 3 << 20
+        assert tracemalloc.get_traced_memory()[1] - update.vector.ring.nbytes < 3 << 20
         before = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
         result = decode_sum(plan, update.vector, 1, received, update.schema)

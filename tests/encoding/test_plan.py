@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,9 +12,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stfed.encoding import EncodingPlan, TensorSpec
-from stfed.encoding.plan import MAX_METRIC_SLOTS, MAX_PARTIES, MAX_TENSORS
+from stfed.encoding.arrays import INTEGER_CHANGE
+from stfed.encoding.plan import MAX_METRIC, MAX_METRIC_SLOTS, MAX_PARTIES, MAX_TENSORS, METRIC_FRACTION_BITS
 from stfed.errors import DecodeError, LocalError
 from stfed.wire import Writer
+
+from .helpers import counted
 
 DTYPES = st.sampled_from(["float16", "float32", "float64", "bfloat16", "int8", "int64", "uint32", "bool"])
 SPECS = st.builds(TensorSpec, name=st.text(max_size=8), dtype=DTYPES, shape=st.lists(st.integers(0, 9), max_size=4).map(tuple))
@@ -23,10 +28,10 @@ PLANS = st.builds(
     ring_bits=st.integers(15, 64),
     clip=st.floats(1e-6, 1e6),
     max_weight=st.floats(1e-3, 2.0**40),
-    cap_weight=st.booleans(),
     metric_slots=st.integers(0, 100),
     weight_key=st.text(max_size=12),
 )
+PLANS = PLANS | PLANS.map(lambda plan: replace(plan, uniform=True, max_weight=1.0))
 
 
 def bare(**settings: object) -> EncodingPlan:
@@ -76,15 +81,47 @@ def test_the_lane_is_the_smallest_that_holds_the_ring(ring_bits: int) -> None:
 
 
 @given(PLANS)
-def test_layout_covers_the_vector_without_gap_or_overlap(plan: EncodingPlan) -> None:
+def test_layout_covers_both_parts_without_gap_or_overlap(plan: EncodingPlan) -> None:
     layout = plan.layout()
-    at = 0
-    for place in (layout.weight, layout.clipped, layout.metrics, *layout.tensors):
-        assert place.start == at
-        at = place.stop
-    assert at == plan.vector_length
+    ends = {"ring": 0, "wide": 0}
+    tensors = [("ring" if spec.is_float else "wide", place) for spec, place in zip(plan.tensors, layout.tensors, strict=True)]
+    for part, place in [("wide", place) for place in (layout.weight, layout.clipped, layout.saturated, layout.metrics)] + tensors:
+        assert place.start == ends[part]
+        ends[part] = place.stop
+    assert ends == {"ring": plan.vector_length, "wide": plan.wide_length}
+    for spec, (part, place) in zip(plan.tensors, tensors, strict=True):
+        limbs = 1 if part == "ring" else plan.integer_format(spec.dtype).limbs
+        assert place.stop - place.start == limbs * spec.size
+
+
+@given(PLANS)
+def test_every_wide_number_has_its_format_in_the_groups(plan: EncodingPlan) -> None:
+    """`carry` cuts the wide part by `wide_groups` and the pipeline by `layout` and the formats: both must mean the same numbers."""
+    layout = plan.layout()
+    places = [layout.weight, layout.clipped, layout.saturated, layout.metrics]
+    formats = [plan.weight_format, plan.clipped_format, plan.saturated_format, plan.metric_format]
+    counts = [1, 1, 1, plan.metric_slots]
     for spec, place in zip(plan.tensors, layout.tensors, strict=True):
-        assert (place.stop - place.start) == spec.size if spec.is_float else (place.stop - place.start) >= spec.size
+        if not spec.is_float:
+            places.append(place)
+            formats.append(plan.integer_format(spec.dtype))
+            counts.append(spec.size)
+    assert plan.wide_groups == tuple((number.limbs, count) for number, count in zip(formats, counts, strict=True))
+    assert [place.stop - place.start for place in places] == [limbs * count for limbs, count in plan.wide_groups]
+    assert all(number.parties == plan.parties for number in formats)
+
+
+@given(PLANS)
+def test_every_wide_number_holds_the_sum_of_the_largest_of_all_parties(plan: EncodingPlan) -> None:
+    most = plan.weight_units(1 << 60)[0]
+    assert most == plan.weight_format.largest == plan.max_weight_units
+    assert plan.clipped_format.largest == plan.vector_length
+    assert plan.saturated_format.largest == 1
+    assert plan.metric_format.largest == most * 2 * (MAX_METRIC << METRIC_FRACTION_BITS)
+    for dtype, change in INTEGER_CHANGE.items():
+        assert plan.integer_format(dtype).largest == most * 2 * change
+    for limbs, number in ((plan.weight_format.limbs, plan.weight_format), (plan.metric_format.limbs, plan.metric_format)):
+        assert plan.parties * number.largest < 1 << 30 * limbs
 
 
 @given(PLANS)
@@ -168,8 +205,14 @@ def test_what_the_decoder_refuses(data: bytes, why: str) -> None:
         ({"max_weight": 2.0**40 + 1}, "max_weight=.* is outside"),
         ({"metric_slots": MAX_METRIC_SLOTS + 1}, "metric_slots=65537 is outside"),
         ({"weight_key": "\ud800"}, "weight_key name is not text"),
+        ({"uniform": True}, "with uniform weights the largest weight is 1, not 10000"),
+        ({"uniform": True, "max_weight": 0.5}, "with uniform weights the largest weight is 1, not 0.5"),
+        ({"uniform": 1, "max_weight": 1}, "uniform is a int"),
+        ({"uniform": "no", "max_weight": 1}, "uniform is a str"),
         ({"tensors": (TensorSpec("w", "float32", ()),) * 2}, "same name"),
         ({"tensors": tuple(TensorSpec(str(i), "float32", (2**39,)) for i in range(3))}, "the vector would have"),
+        ({"tensors": (TensorSpec("w", "int64", (2**39,)),)}, "the vector would have"),
+        ({"tensors": (TensorSpec("w", "float32", (2**40 - 1,)),)}, "the vector would have"),
         ({"tensors": tuple(TensorSpec(str(i), "bool", ()) for i in range(MAX_TENSORS + 1))}, "at most 100000"),
     ],
 )
@@ -190,30 +233,53 @@ def test_tensor_specs_refuse_what_cannot_be_allocated() -> None:
 def test_weights_count_in_exact_steps() -> None:
     plan = bare(max_weight=2.0**40)
     for weight in (0, 1, 10**12, 2**40, 2**40 - 1):
-        assert plan.weight_units(weight) == weight << 20
-    assert plan.weight_units(0.1) == round(0.1 * 2**20)
-    assert bare(max_weight=0.3).weight_units(0.3) == math.floor(0.3 * 2**20)
-    assert bare(max_weight=100, cap_weight=True).weight_units(101) == 100 << 20
-    assert bare(max_weight=100, cap_weight=True).weight_units(10**400) == 100 << 20
+        assert plan.weight_units(weight) == (weight << 20, False)
+    assert plan.weight_units(0.1) == (round(0.1 * 2**20), False)
+    assert plan.weight_units(2**-22) == (0, False)
+
+
+@pytest.mark.parametrize("largest", [2.0**-20, 0.3, 0.1, 1, 777.7, 10_000, 2.0**30 / 3, 2.0**40])
+def test_a_weight_of_exactly_the_largest_is_in_range_and_one_step_more_is_not(largest: float) -> None:
+    plan, most = bare(max_weight=largest), math.floor(largest * 2**20)
+    assert plan.weight_units(largest) == (most, False)
+    assert plan.weight_units(max(largest + 2.0**-20, math.nextafter(largest, math.inf))) == (most, True)
+    assert plan.weight_units(0) == plan.weight_units(-0.0) == (0, False)
+    assert plan.weight_units(-(2.0**-20)) == (0, True)
+
+
+@given(st.floats(2.0**-20, 2.0**40), st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False)))
+@example(100, 10**400)
+@example(100, -(10**400))
+@example(100, 1.7e308)
+def test_a_weight_out_of_range_counts_as_the_nearest_in_it(largest: float, weight: float) -> None:
+    plan = bare(max_weight=largest)
+    units, saturated = plan.weight_units(weight)
+    counts, out_of_range = counted(plan, weight)
+    assert (Fraction(units, 2**20), saturated) == (counts, out_of_range)
+    assert 0 <= units <= plan.max_weight_units
+    if not saturated:
+        assert abs(Fraction(units, 2**20) - Fraction(weight)) <= Fraction(1, 2**20)
+
+
+@pytest.mark.parametrize("weight", [0, 1, 7, -3, 10**400, math.nan, math.inf, None, "7", [1]])
+def test_a_uniform_weight_is_one_whatever_the_party_says(weight: object) -> None:
+    assert bare(uniform=True, max_weight=1).weight_units(weight) == (1 << 20, False)
 
 
 @pytest.mark.parametrize(
     ("weight", "why"),
     [
-        (math.nan, "not a finite number"),
-        (math.inf, "not a finite number"),
-        (-1, "negative"),
-        (-1e-9, "negative"),
-        (10_000.5, "set cap_weight"),
-        (2**-22, "under the resolution"),
-        ("7", "is a str"),
-        (True, "is a bool"),
+        (math.nan, "'num-examples' is not a finite number"),
+        (math.inf, "'num-examples' is not a finite number"),
+        (-math.inf, "'num-examples' is not a finite number"),
+        ("7", "'num-examples' is a str"),
+        (None, "'num-examples' is a NoneType"),
+        (True, "'num-examples' is a bool"),
     ],
 )
-def test_weights_that_are_refused(weight: object, why: str) -> None:
-    with pytest.raises(LocalError, match=why) as caught:
+def test_what_is_no_finite_number_is_no_weight(weight: object, why: str) -> None:
+    with pytest.raises(LocalError, match=why):
         bare().weight_units(weight)
-    assert str(weight) not in caught.value.message
 
 
 def test_the_error_bound_shrinks_with_the_ring_and_grows_with_the_parties() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stfed.encoding import EncodingPlan, decode_sum, encode_update
 from stfed.errors import LocalError
 
-from .helpers import ROUNDING, ring_sum, seeded
+from .helpers import ROUNDING, seeded, vector_sum
 
 torch = pytest.importorskip("torch")
 
@@ -22,7 +22,7 @@ def summed(received: dict[str, Any], models: list[dict[str, Any]], weights: list
     plan = EncodingPlan.for_arrays(received, parties=len(models), **settings)
     fill = seeded(4)
     updates = [encode_update(plan, received, model, weight, {}, fill) for model, weight in zip(models, weights, strict=True)]
-    return decode_sum(plan, ring_sum(plan, [update.vector for update in updates]), len(models), received, updates[0].schema)
+    return decode_sum(plan, vector_sum(plan, [update.vector for update in updates]), len(models), received, updates[0].schema)
 
 
 def test_every_supported_dtype_comes_back_as_it_was() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stfed.encoding import EncodingPlan, MetricSchema, decode_sum, encode_update, pack, unpack
+from stfed.encoding import EncodingPlan, MetricSchema, Vector, decode_sum, encode_update, pack_vector, payload_bytes, unpack_vector
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 FILES = sorted((VECTORS / "encoding").glob("*.json"))
@@ -40,8 +40,8 @@ def test_replay(path: Path | None) -> None:
     plan = EncodingPlan.decode(bytes.fromhex(case["plan"]))
     assert plan.encode().hex() == case["plan"]
     assert plan.vector_length == case["vector_length"]
-    received, mask = arrays(case["received"]), (1 << plan.ring_bits) - 1
-    total = np.zeros(plan.vector_length, object)
+    assert [list(group) for group in plan.wide_groups] == case["wide_groups"]
+    received, total = arrays(case["received"]), Vector.zeros(plan)
     for party in case["parties"]:
         dither = bytearray.fromhex(party["dither"])
 
@@ -52,12 +52,14 @@ def test_replay(path: Path | None) -> None:
         update = encode_update(plan, received, arrays(party["trained"]), party["weight"], party["metrics"], fill)
         assert not dither
         assert (update.clipped, update.schema.encode().hex()) == (party["clipped"], party["schema"])
-        assert pack(update.vector, plan.ring_bits).hex() == party["vector"]
-        total = (total + unpack(bytes.fromhex(party["vector"]), plan.vector_length, plan.ring_bits)) & mask
-    total = total.astype(plan.lane)
-    assert pack(total, plan.ring_bits).hex() == case["sum"]
+        assert pack_vector(update.vector, plan).hex() == party["vector"]
+        assert payload_bytes(plan) == len(party["vector"]) // 2
+        total.add(unpack_vector(bytes.fromhex(party["vector"]), plan), plan)
+    total.reduce(plan)
+    assert pack_vector(total, plan).hex() == case["sum"]
     schema = MetricSchema.decode(bytes.fromhex(case["parties"][0]["schema"]))
     result, expected = decode_sum(plan, total, len(case["parties"]), received, schema), case["decoded"]
-    assert (result.metrics, result.total_weight, result.clipped) == (expected["metrics"], expected["total_weight"], expected["clipped"])
+    for field in ("metrics", "total_weight", "clipped", "saturated"):
+        assert getattr(result, field) == expected[field]
     for name, mean in arrays(expected["arrays"]).items():
         np.testing.assert_array_equal(result.arrays[name], mean)

@@ -33,8 +33,8 @@ NO_METRICS = MetricSchema().encode()
 Step = Literal["idle", "prepare", "train", "unmask"]
 
 
-def plan_of(n: int, size: int = 40, ring_bits: int = 32, **settings: Any) -> EncodingPlan:
-    return EncodingPlan((TensorSpec("w", "float32", (size,)),), parties=n, ring_bits=ring_bits, metric_slots=0, **settings)
+def plan_of(n: int, size: int = 40, ring_bits: int = 32, metric_slots: int = 0, **settings: Any) -> EncodingPlan:
+    return EncodingPlan((TensorSpec("w", "float32", (size,)),), parties=n, ring_bits=ring_bits, metric_slots=metric_slots, **settings)
 
 
 def vectors_of(plan: EncodingPlan, n: int, seed: int = 0) -> list[Vector]:
@@ -93,6 +93,8 @@ class Scene:
     n: int = N
     policy: Policy | None = None
     ring_bits: int = 32
+    size: int = 40
+    metric_slots: int = 0
     phase: Phase = Phase.TRAIN
     seed: str | None = None
     graph: Literal["auto", "complete", "sparse"] = "auto"
@@ -109,7 +111,7 @@ class Scene:
         self.policy = self.policy or Policy()
         self.protocol = LocalProtocol(self.n, self.policy, seed=self.seed)
         self.parameters: Parameters = choose(self.n, self.policy.gamma, self.policy.delta, graph=self.graph)
-        self.plan = plan_of(self.n, ring_bits=self.ring_bits)
+        self.plan = plan_of(self.n, self.size, self.ring_bits, self.metric_slots)
         self.vectors = vectors_of(self.plan, self.n)
         self.store: Any = self.protocol.stores[VICTIM]
         self.party = self.protocol.parties[VICTIM]
@@ -136,7 +138,7 @@ class Scene:
         """What everybody trains on in this round."""
         return hashlib.sha256(f"model {self.protocol.round}".encode()).digest()
 
-    # --- the victim's store --------------------------------------------------------------------------------------------------------
+    # --- the victim's store --------------------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> Any:
         """All that the victim's store holds."""
@@ -158,7 +160,7 @@ class Scene:
         """Another process with the same store."""
         return Party(self.store, policy or self.policy)
 
-    # --- what the coordinator says -------------------------------------------------------------------------------------------------
+    # --- what the coordinator says -------------------------------------------------------------------------------------------------------
 
     def but(self, **changes: Any) -> Any:
         """The message that the victim is owed, with these fields changed."""
@@ -195,7 +197,7 @@ class Scene:
         assert type(caught.value) is error
         assert self.snapshot() == before
 
-    # --- the round -----------------------------------------------------------------------------------------------------------------
+    # --- the round -----------------------------------------------------------------------------------------------------------------------
 
     def at(self, step: Step) -> Scene:
         """Goes on with right messages until the victim is owed this one."""
@@ -252,7 +254,7 @@ class Scene:
         keep = [delivery for delivery, dealer in zip(self.request.deliveries, state.neighbours, strict=True) if dealer not in gone]
         return replace(self.request, alive=without(self.request.alive, *gone), deliveries=tuple(keep))
 
-    # --- a dealer that lies --------------------------------------------------------------------------------------------------------
+    # --- a dealer that lies --------------------------------------------------------------------------------------------------------------
 
     def forged(self, at: int, share_b: bytes, share_z: bytes) -> Delivery:
         """What the victim's neighbour number `at` would have dealt with these shares: well sealed, with the right hashes."""

@@ -47,7 +47,7 @@ def refuses(error: type[Exception], match: str, **changes: Any) -> None:
     scene.finishes()
 
 
-# --- what a party refuses --------------------------------------------------------------------------------------------------------------
+# --- what a party refuses ----------------------------------------------------------------------------------------------------------------
 
 
 def test_the_first_prepare_without_a_directory_is_refused() -> None:
@@ -164,7 +164,7 @@ def point(scene: Scene, dealer: int) -> int:
     return state.facts.graph().point(dealer, scene.index) - 1
 
 
-# --- the directory itself --------------------------------------------------------------------------------------------------------------
+# --- the directory itself ----------------------------------------------------------------------------------------------------------------
 
 
 def joins(count: int, header: Header = HEADER) -> list[Join]:

@@ -132,6 +132,18 @@ def test_a_harary_graph_with_drops():
     assert_sum(plan, result.total, vectors, set(range(n)) - {1, 2})
 
 
+@pytest.mark.parametrize("eager_parties", [512, 10])
+def test_sparse_rounds_follow_each_other_though_everybody_has_other_neighbours_in_each(eager_parties):
+    n = 40
+    plan, protocol = plan_of(n, 20), LocalProtocol(n, Policy(gamma=0.05, delta=0.05, eager_parties=eager_parties))
+    parameters = choose(n, 0.05, 0.05, graph="sparse")
+    for seed in range(3):
+        protocol.round += seed  # skipped round numbers are ratcheted past
+        vectors = vectors_of(plan, n, seed)
+        result = protocol.sum_round(plan, parameters, lambda node, vectors=vectors: copy(vectors[node]), drops={"train": [seed]})
+        assert_sum(plan, result.total, vectors, set(range(n)) - {seed})
+
+
 def test_more_than_1024_parties_are_exact():
     n = 1100
     plan, protocol = plan_of(n, 8), LocalProtocol(n, Policy(gamma=0.01, delta=0.01), keep_log=False)

@@ -17,7 +17,7 @@ import pytest
 
 from stfed.encoding import EncodingPlan
 from stfed.errors import DecodeError, LocalError
-from stfed.secagg.client import Prepared, Trained, Training
+from stfed.secagg.client import Prepared, Trained
 from stfed.secagg.messages import (
     Header,
     Join,
@@ -53,7 +53,7 @@ from stfed.secagg.refusals import (
     WrongStepError,
 )
 from stfed.secagg.store import MemoryStore
-from tests.secagg.scene import Scene, join_request, patched, plan_of, some_share, u32s, without
+from tests.secagg.scene import NO_METRICS, Scene, join_request, patched, plan_of, some_share, u32s, without
 
 Violation = Callable[[Scene], Any]
 Rule = tuple[str, type[Exception], str, Violation]
@@ -63,7 +63,7 @@ def each(rules: list[Rule]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("error", "match", "violation"), [rule[1:] for rule in rules], ids=[rule[0] for rule in rules])
 
 
-# --- JOIN ------------------------------------------------------------------------------------------------------------------------------
+# --- JOIN --------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_another_mode_than_the_policys_is_refused() -> None:
@@ -133,7 +133,7 @@ def test_every_epoch_has_a_new_key() -> None:
     assert len({join.public_key for join in joins}) == len({join.identity for join in joins}) == 4
 
 
-# --- PREPARE ---------------------------------------------------------------------------------------------------------------------------
+# --- PREPARE -----------------------------------------------------------------------------------------------------------------------------
 
 PREPARE_RULES: list[Rule] = [
     ("a cohort without this party", NotAMemberError, "not in the cohort", lambda s: s.but(cohort=without(s.request.cohort, s.index))),
@@ -362,7 +362,7 @@ def test_the_point_of_a_share_is_computed_and_no_message_has_it() -> None:
     assert len(dealt.sealed) == 12 + 32 + 32 + 16
 
 
-# --- TRAIN -----------------------------------------------------------------------------------------------------------------------------
+# --- TRAIN -------------------------------------------------------------------------------------------------------------------------------
 
 
 def changed(scene: Scene, at: int, **changes: Any) -> TrainRequest:
@@ -471,6 +471,14 @@ def test_a_sparse_graph_refuses_a_u1_and_a_u2_with_more_drops_than_delta() -> No
     scene.finishes()
 
 
+@pytest.mark.parametrize(("prepared", "trained"), [(Phase.TRAIN, Phase.EVALUATE), (Phase.EVALUATE, Phase.TRAIN)])
+def test_another_phase_than_the_one_prepared_is_refused(prepared: Phase, trained: Phase) -> None:
+    scene = Scene(phase=prepared).at("train")
+    with scene.refuses(WrongStepError, f"PREPARE was for {prepared.name.lower()}, the message is for {trained.name.lower()}"):
+        scene.start(phase=trained)
+    scene.finishes()
+
+
 def test_train_twice_is_refused() -> None:
     scene = Scene().at("train")
     request, smaller, content = scene.request, scene.left(scene.others[0]), scene.content
@@ -498,6 +506,15 @@ def test_the_same_content_twice_in_one_phase_is_refused_and_in_the_other_phase_i
     assert scene.start(content=first).facts.phase is Phase.EVALUATE
 
 
+def test_the_same_content_again_is_this_partys_own_decision() -> None:
+    scene = Scene()
+    first = scene.at("train").content
+    scene.finishes()
+    scene.at("train")
+    scene.party.policy = Policy(allow_repeats=True)
+    assert scene.start(content=first).facts.header == scene.request.header
+
+
 def test_the_same_content_is_refused_in_a_later_epoch_too() -> None:
     scene = Scene()
     first = scene.at("train").content
@@ -509,7 +526,7 @@ def test_the_same_content_is_refused_in_a_later_epoch_too() -> None:
     scene.finishes()
 
 
-# --- UNMASK ----------------------------------------------------------------------------------------------------------------------------
+# --- UNMASK ------------------------------------------------------------------------------------------------------------------------------
 
 UNMASK_RULES: list[Rule] = [
     ("U2 without this party", NotAMemberError, "not in U2", lambda s: s.but(survivors=without(s.request.survivors, s.index))),
@@ -533,22 +550,13 @@ def test_unmask_refuses(error: type[Exception], match: str, violation: Violation
 
 def test_unmask_refuses_a_member_of_the_cohort_that_was_not_in_u1() -> None:
     scene = Scene().at("train")
-    gone = scene.others[0]
-    scene.start(scene.left(gone))
-    scene.party.finish_training(_ticket(scene), b"", 0)
+    gone, everybody = scene.others[0], scene.request.alive
+    ticket = scene.start(scene.left(gone))
+    scene.party.finish_training(ticket, NO_METRICS, 1)
     with scene.refuses(SurvivorsError, f"U2 names party {gone}, which is not in the U1 that this party trained with"):
-        scene.answer(UnmaskRequest(header=scene.request.header, survivors=tuple(range(scene.n))))
-    shares = Unmask.decode(scene.answer(UnmaskRequest(header=scene.request.header, survivors=without(tuple(range(scene.n)), gone)))).shares
-    assert len(shares) == scene.parameters.k - 1
-
-
-def _ticket(scene: Scene) -> Any:
-    from stfed.secagg.client import MaskKeys
-    from stfed.secagg.party import Ticket
-
-    state = scene.state()
-    assert isinstance(state, Training)
-    return Ticket(state.facts, MaskKeys(state.header, scene.plan, (), ()))
+        scene.answer(UnmaskRequest(header=ticket.facts.header, survivors=everybody))
+    reply = Unmask.decode(scene.answer(UnmaskRequest(header=ticket.facts.header, survivors=without(everybody, gone))))
+    assert len(reply.shares) == scene.parameters.k - 1
 
 
 def test_a_party_named_twice_in_u2_cannot_be_written_down() -> None:

@@ -1,8 +1,10 @@
 """Vectors of `stfed.encoding`: one scenario a file, with everything that a second implementation needs to replay it.
 
 A file holds the encoded plan, the model that all parties received, and for each party its model, weight, metrics, the bytes it drew as
-dither and the packed ring vector that must come out; then the packed sum and what it decodes to. Tensors are dtype, shape and
-little-endian bytes in hex.
+dither and the packed vector that must come out; then the packed sum and what it decodes to. Tensors are dtype, shape and little-endian
+bytes in hex. `wide_groups` is (limbs, count) of the wide numbers, in order.
+
+The sum is made here in Python integers, word by word and number by number.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stfed.encoding import DecodedSum, EncodingPlan, decode_sum, encode_update, pack
+from stfed.encoding import DecodedSum, EncodingPlan, Vector, decode_sum, encode_update, pack_vector
 
 Model = dict[str, NDArray[Any]]
 Sender = tuple[Model, float, dict[str, Any]]
@@ -64,11 +66,11 @@ def floats(shift: float) -> Model:
 
 def scenario(received: Model, senders: list[Sender], **settings: Any) -> str:
     plan = EncodingPlan.for_arrays(received, **settings)
-    total, sent = np.zeros(plan.vector_length, plan.lane), []
+    vectors, sent = [], []
     for index, (trained, weight, metrics) in enumerate(senders):
         script = Script(f"party {index}")
         update = encode_update(plan, received, trained, weight, metrics, script)
-        total = (total + update.vector) & plan.lane.type((1 << plan.ring_bits) - 1)
+        vectors.append(update.vector)
         sent.append(
             {
                 "trained": tensors(trained),
@@ -77,19 +79,34 @@ def scenario(received: Model, senders: list[Sender], **settings: Any) -> str:
                 "dither": script.drawn.hex(),
                 "schema": update.schema.encode().hex(),
                 "clipped": update.clipped,
-                "vector": pack(update.vector, plan.ring_bits).hex(),
+                "vector": pack_vector(update.vector, plan).hex(),
             }
         )
+    total = summed(plan, vectors)
     result = decode_sum(plan, total, len(senders), received, update.schema)
     content = {
         "plan": plan.encode().hex(),
         "vector_length": plan.vector_length,
+        "wide_groups": plan.wide_groups,
         "received": tensors(received),
         "parties": sent,
-        "sum": pack(total, plan.ring_bits).hex(),
+        "sum": pack_vector(total, plan).hex(),
         "decoded": decoded(result),
     }
     return json.dumps(content, indent=1) + "\n"
+
+
+def summed(plan: EncodingPlan, vectors: list[Vector]) -> Vector:
+    ring = [sum(column) % 2**plan.ring_bits for column in zip(*(vector.ring.tolist() for vector in vectors), strict=True)]
+    words, at = list[int](), 0
+    for limbs, count in plan.wide_groups:
+        columns = [vector.wide[at : at + limbs * count].reshape(limbs, count).T.tolist() for vector in vectors]
+        numbers = [
+            sum(limb * 2 ** (30 * place) for number in column for place, limb in enumerate(number)) for column in zip(*columns, strict=True)
+        ]
+        words += [number // 2 ** (30 * place) % 2**30 for place in range(limbs) for number in numbers]
+        at += limbs * count
+    return Vector(np.array(ring, plan.lane), np.array(words, np.uint32))
 
 
 def decoded(result: DecodedSum) -> dict[str, Any]:
@@ -98,25 +115,28 @@ def decoded(result: DecodedSum) -> dict[str, Any]:
         "metrics": result.metrics,
         "total_weight": result.total_weight,
         "clipped": result.clipped,
+        "saturated": result.saturated,
     }
 
 
 def generate() -> dict[str, bytes]:
     """File name, relative to this folder, to content."""
     mixed_senders: list[Sender] = [
-        (mixed(0.25), 40, {"loss": 0.5, "acc": [1, 0.25]}),
-        (mixed(-0.5), 2.5, {"loss": 1.75, "acc": [0, 1]}),
+        (mixed(0.25), 40, {"loss": 0.5, "acc": 1}),
+        (mixed(-0.5), 2.5, {"loss": 1.75, "acc": 0.25}),
     ]
     even_senders: list[Sender] = [(floats(shift), 100, {"n": 3}) for shift in (0.125, -0.25, 0.5)]
     idle_sender: list[Sender] = [(floats(1), 7, {}), (floats(-1), 0, {})]
-    far_senders: list[Sender] = [(floats(20), 5000, {}), (floats(0.01), 3, {})]
+    far_senders: list[Sender] = [(floats(20), 5000, {}), (floats(0.01), 3, {}), (floats(-9), -1, {})]
+    equal_senders: list[Sender] = [(mixed(0.25), 40, {"loss": 0.5}), (mixed(-0.5), 9000, {"loss": 1.75})]
     evaluators: list[Sender] = [({}, 12, {"loss": 2.25, "correct": 9}), ({}, 30, {"loss": -1, "correct": 2**53})]
-    capped = {"clip": 0.25, "max_weight": 50, "cap_weight": True}
+    tight = {"clip": 0.25, "max_weight": 50}
     scenarios = {
         "every-dtype": scenario(mixed(0), mixed_senders, parties=3),
         "packed-ring-11": scenario(floats(0), even_senders, parties=5, ring_bits=11, clip=1.0, max_weight=100, metric_slots=1),
         "whole-ring-64": scenario(floats(0), idle_sender, parties=1000, ring_bits=64, metric_slots=0),
-        "clipped-and-capped": scenario(floats(0), far_senders, parties=2, ring_bits=24, metric_slots=2, **capped),
+        "clipped-and-saturated": scenario(floats(0), far_senders, parties=3, ring_bits=24, metric_slots=2, **tight),
+        "uniform": scenario(mixed(0), equal_senders, parties=2, ring_bits=20, max_weight=1, uniform=True, metric_slots=2),
         "evaluation": scenario({}, evaluators, parties=4),
     }
     return {f"encoding/{name}.json": content.encode() for name, content in scenarios.items()}
