@@ -19,10 +19,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-# Before Flower is imported, which reads them then: a benchmark talks to nobody.
-os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
-os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
-
 from benchmarks import flower_secagg, limits
 from benchmarks import round as stfed_round
 from benchmarks.limits import Limits

@@ -138,7 +138,8 @@ class Progress:
         self._rounds = event["num_rounds"]
         settings = event["settings"]
         self._console.print(
-            f"[bold]{event['strategy']}[/] over secure sums: {settings['mode']}, {settings['ring_bits']}-bit ring, clip {settings['clip']:g}, "
+            f"[bold]{event['strategy']}[/] over secure sums: {settings['mode']}, {settings['ring_bits']}-bit ring, "
+            f"clip {settings['clip']:g}, "
             f"up to {settings['gamma']:.0%} of the parties corrupt, {settings['delta']:.0%} dropping",
             highlight=False,
         )

@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from stfed.encoding.arrays import INTEGER_CHANGE
 from stfed.encoding.tensors import TensorSpec
 from stfed.encoding.wide import WideFormat
-from stfed.errors import LocalError, PeerError
+from stfed.errors import PeerError
 
 
 def encode_integers(
     spec: TensorSpec, wide: WideFormat, received: NDArray[Any], trained: NDArray[Any], weight_units: int, out: NDArray[Any]
-) -> None:
-    """Writes one tile.
+) -> int:
+    """Writes one tile and returns how many elements were clipped to the bound.
+
+    A change over the bound is clipped and counted, like that of a float: a refusal would tell the coordinator, who chooses `received`, on
+    which side of a number the trained one lies.
 
     Args:
         spec: the tensor.
@@ -30,21 +33,16 @@ def encode_integers(
         trained: shape (k,).
         weight_units: the party's weight, see `EncodingPlan.weight_units`.
         out: shape (limbs, k).
-
-    Raises:
-        LocalError: an element changed by more than the bound.
     """
     bound = INTEGER_CHANGE[spec.dtype]
     before, after = _as_64_bits(received), _as_64_bits(trained)
     # Modulo 2^64 the larger less the smaller is the true distance; only then is the signed difference known not to have wrapped.
     distance = np.maximum(before, after).view(np.uint64) - np.minimum(before, after).view(np.uint64)
-    if distance.max(initial=0) > bound:
-        raise LocalError(
-            f"tensor {spec.name!r} ({spec.dtype}): an element changed by more than {bound} in one round",
-            hint="an integer tensor is for counters; send what changes this much as a float tensor",
-        )
     elements = after.view(np.uint64) - before.view(np.uint64) + np.uint64(bound)
+    far = distance > bound
+    elements[far] = np.where(after[far] > before[far], np.uint64(2 * bound), np.uint64(0))
     wide.split_products(elements, weight_units, out)
+    return int(np.count_nonzero(far))
 
 
 def decode_integers(

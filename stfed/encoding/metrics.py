@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 
 from stfed.encoding.plan import MAX_METRIC, MAX_METRIC_SLOTS, METRIC_FRACTION_BITS
 from stfed.encoding.tensors import MAX_NAME_BYTES, check_name
-from stfed.encoding.wide import fixed_point
+from stfed.encoding.wide import exact, nearest
 from stfed.errors import DecodeError, LocalError
 from stfed.wire import Reader, Writer
 
@@ -53,19 +54,22 @@ class MetricSchema:
                 raise LocalError(f"metric {name!r} is a {type(value).__name__}", hint="send an int or a float")
         return cls(tuple(sorted(metrics)))
 
-    def units(self, metrics: Mapping[str, object]) -> list[int]:
-        """The values in slot order, in steps of 2^-30.
+    def products(self, metrics: Mapping[str, object], weight: Fraction) -> list[int]:
+        """weight * (value + `MAX_METRIC`) in slot order, in steps of 2^-30, each rounded once.
+
+        The product is rounded and not the value: a metric of the form count / weight then leaves nothing but the count in the sum, where
+        a rounded value would leave a residue that depends on the weight.
 
         Raises:
             LocalError: a value that is no number, not finite or over 2^53, by the metric's name.
         """
-        values = []
+        products = []
         for name in self.names:
-            units = fixed_point(metrics[name], METRIC_FRACTION_BITS, f"metric {name!r}")
-            if abs(units) > MAX_METRIC << METRIC_FRACTION_BITS:
+            value = exact(metrics[name], f"metric {name!r}")
+            if abs(value) > MAX_METRIC:
                 raise LocalError(f"metric {name!r} is over 2^53 in size", hint="scale it down, or leave it out")
-            values.append(units)
-        return values
+            products.append(nearest(weight * (value + MAX_METRIC) * (1 << METRIC_FRACTION_BITS)))
+        return products
 
     def assemble(self, means: Sequence[float]) -> dict[str, float]:
         """Named metrics from numbers in slot order."""

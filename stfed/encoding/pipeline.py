@@ -29,7 +29,8 @@ from stfed.encoding.tensors import TensorSpec
 from stfed.encoding.vector import Vector
 from stfed.errors import LocalError, PeerError, QuorumError
 
-_METRIC_OFFSET = MAX_METRIC << METRIC_FRACTION_BITS
+_METRIC_STEPS = METRIC_FRACTION_BITS - WEIGHT_FRACTION_BITS
+_METRIC_OFFSET = MAX_METRIC << _METRIC_STEPS
 
 
 @dataclass(slots=True, eq=False)
@@ -106,8 +107,8 @@ def encode_update(
     wide[layout.weight] = plan.weight_format.split(units)
     wide[layout.saturated] = plan.saturated_format.split(int(saturated))
     slots = wide[layout.metrics].reshape(plan.metric_format.limbs, plan.metric_slots)
-    for slot, value in enumerate(schema.units(metrics)):
-        slots[:, slot] = plan.metric_format.split(units * (value + _METRIC_OFFSET))
+    for slot, product in enumerate(schema.products(metrics, Fraction(units, 1 << WEIGHT_FRACTION_BITS))):
+        slots[:, slot] = plan.metric_format.split(product)
     for spec, place in zip(plan.tensors, layout.tensors, strict=True):
         before, after = flat(received[spec.name]), flat(trained[spec.name])
         if spec.is_float:
@@ -116,7 +117,7 @@ def encode_update(
             number = plan.integer_format(spec.dtype)
             limbs = wide[place].reshape(number.limbs, spec.size)
             for part in _tiles(spec.size):
-                encode_integers(spec, number, before[part], after[part], units, limbs[:, part])
+                clipped += encode_integers(spec, number, before[part], after[part], units, limbs[:, part])
     wide[layout.clipped] = plan.clipped_format.split(clipped)
     return EncodedUpdate(vector, schema, clipped)
 
@@ -204,7 +205,7 @@ def _metric_means(plan: EncodingPlan, words: NDArray[np.uint32], slots: int, uni
         joined = number.join(limbs[:, slot].tolist())
         if joined > 2 * _METRIC_OFFSET * units:
             raise PeerError("a metric of the sum is out of range, which no honest parties can produce")
-        means.append(float(Fraction(joined - _METRIC_OFFSET * units, units << METRIC_FRACTION_BITS)))
+        means.append(float(Fraction(joined - _METRIC_OFFSET * units, units << _METRIC_STEPS)))
     return means
 
 

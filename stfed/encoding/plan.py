@@ -27,7 +27,7 @@ import numpy as np
 from stfed.encoding.arrays import INTEGER_CHANGE, Array, describe
 from stfed.encoding.pack import lane_dtype
 from stfed.encoding.tensors import MAX_DIMENSIONS, MAX_NAME_BYTES, MAX_WORDS, TensorSpec, check_name
-from stfed.encoding.wide import WideFormat, fixed_point
+from stfed.encoding.wide import WideFormat, exact, nearest
 from stfed.errors import DecodeError, LocalError
 from stfed.wire import Reader, Writer
 
@@ -42,7 +42,8 @@ CLIP_RANGE = (2.0**-96, 2.0**96)
 WEIGHT_FRACTION_BITS = 20
 """Weights count in steps of 2^-20, so integers up to `MAX_WEIGHT` are exact and a fraction of an example keeps six digits."""
 METRIC_FRACTION_BITS = 30
-"""Metrics count in steps of 2^-30 (an error of at most 4.7e-10 each, whatever the weight): under what a float32 loss near 1 resolves."""
+"""Weighted metrics count in steps of 2^-30, so that a mean is off by less than 4.7e-10 parties per unit of weight: under what a float32
+loss near 1 resolves."""
 MAX_METRIC = 1 << 53
 """Largest |metric|: every integer that a double holds exactly, so losses, counts, bytes and times in nanoseconds of a run all fit."""
 
@@ -171,7 +172,7 @@ class EncodingPlan:
     @property
     def clipped_format(self) -> WideFormat:
         """The number of clipped coordinates."""
-        return WideFormat(self.vector_length, self.parties)
+        return WideFormat(sum(spec.size for spec in self.tensors), self.parties)
 
     @property
     def saturated_format(self) -> WideFormat:
@@ -180,8 +181,8 @@ class EncodingPlan:
 
     @property
     def metric_format(self) -> WideFormat:
-        """One metric: weight times (value + `MAX_METRIC`), each in its fixed point."""
-        return WideFormat(self.max_weight_units * (2 * MAX_METRIC << METRIC_FRACTION_BITS), self.parties)
+        """One metric: weight times (value + `MAX_METRIC`), in steps of 2^-30."""
+        return WideFormat(self.max_weight_units * (2 * MAX_METRIC << METRIC_FRACTION_BITS - WEIGHT_FRACTION_BITS), self.parties)
 
     def integer_format(self, dtype: str) -> WideFormat:
         """One element of an integer or bool tensor: weight times (change + its bound)."""
@@ -222,9 +223,9 @@ class EncodingPlan:
         """
         if self.uniform:
             return 1 << WEIGHT_FRACTION_BITS, False
-        units = fixed_point(weight, WEIGHT_FRACTION_BITS, f"the weight {self.weight_key!r}")
+        units = nearest(exact(weight, f"the weight {self.weight_key!r}") * (1 << WEIGHT_FRACTION_BITS))
         # W is no multiple of a step as a rule: then it rounds up, counts as the step below, and is in range all the same
-        largest = fixed_point(self.max_weight, WEIGHT_FRACTION_BITS, "max_weight")
+        largest = nearest(exact(self.max_weight, "max_weight") * (1 << WEIGHT_FRACTION_BITS))
         return min(max(units, 0), self.max_weight_units), not 0 <= units <= largest
 
     def weighted_scale(self, weight_units: int) -> float:

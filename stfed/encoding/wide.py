@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,17 +94,19 @@ def carry(sums: NDArray[np.int64], groups: Iterable[tuple[int, int]]) -> NDArray
     return out
 
 
-def fixed_point(value: object, fraction_bits: int, what: str) -> int:
-    """`value` as the nearest multiple of 2^-`fraction_bits`, in those units; exact for integers of any size.
+def exact(value: object, what: str) -> Fraction:
+    """The exact rational number of an int or a float.
 
     Raises:
         LocalError: not an int or float, or not finite. The message has `what` and never the value.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise LocalError(f"{what} is a {type(value).__name__}", hint="it must be an int or a float")
-    if isinstance(value, int):
-        return value << fraction_bits
     if not math.isfinite(value):
         raise LocalError(f"{what} is not a finite number")
-    numerator, denominator = value.as_integer_ratio()
-    return ((numerator << fraction_bits + 1) + denominator) // (2 * denominator)
+    return Fraction(value)
+
+
+def nearest(value: Fraction) -> int:
+    """The nearest integer; of two equally near ones, the larger."""
+    return (2 * value.numerator + value.denominator) // (2 * value.denominator)

@@ -58,6 +58,11 @@ def check(strategy: Strategy, *, uniform: bool = False) -> None:
     if not isinstance(strategy, Strategy):
         raise LocalError(f"SecureAggregation wraps a Flower strategy, not a {type(strategy).__name__}", hint="SecureAggregation(FedAvg())")
     for layer in layers(strategy):
+        if isinstance(layer, flower.DifferentialPrivacyClientSideAdaptiveClipping) and not uniform:
+            raise LocalError(
+                f"{type(layer).__name__} counts how many parties were within its norm, and a sum weighted by examples has no such count",
+                hint="SecureAggregation(..., uniform=True, max_weight=1)",
+            )
         for refused, (reason, instead) in REFUSED.items():
             if isinstance(layer, refused):
                 raise LocalError(f"{type(layer).__name__} cannot run on a secure sum: {reason}", hint=instead)

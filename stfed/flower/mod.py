@@ -32,7 +32,7 @@ from stfed.crypto.keystream import random_filler
 from stfed.crypto.random import system_entropy
 from stfed.encoding import Vector, encode_update, pack_vector
 from stfed.errors import DecodeError, LocalError
-from stfed.flower import records, votes
+from stfed.flower import records
 from stfed.flower.store import SqliteStore
 from stfed.secagg.messages import Kind, Phase, peek
 from stfed.secagg.party import Party, Ticket
@@ -115,7 +115,8 @@ class SecAggMod:
     ) -> Message:
         metadata = message.metadata
         phase = records.phase_of(metadata.message_type)
-        ticket = party.start_training(request, records.content_digest(metadata.message_type, metadata.group_id, content), phase)
+        digest = records.content_digest(content)
+        ticket = party.start_training(request, records.bound_digest(metadata.message_type, metadata.group_id, digest), phase, reuse=digest)
         # Read before the function runs: it may change the records in place.
         received = _received(content) if phase is Phase.TRAIN else {}
         message.content = content
@@ -169,8 +170,7 @@ def _encode(ticket: Ticket, received: dict[str, NDArray[np.generic]], reply: Rec
         if weight is None:
             raise LocalError(f"the MetricRecord has no {plan.weight_key!r}, which is the weight")
         trained = {name: array.numpy() for name, array in arrays[0].items()} if train else {}
-        counted = votes.cast(values, weight, plan) if train else values
-        update = encode_update(plan, received, trained, weight, counted, random_filler(system_entropy))
+        update = encode_update(plan, received, trained, weight, values, random_filler(system_entropy))
     except LocalError as error:
         log.error("the reply of the %s function cannot be summed: %s", ticket.facts.phase.name.lower(), error)
         raise TrainFunctionError(

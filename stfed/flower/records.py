@@ -10,6 +10,7 @@ import hashlib
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
+from stfed.crypto import kdf
 from stfed.crypto.labels import Label
 from stfed.errors import DecodeError, LocalError
 from stfed.secagg.messages import Kind, Phase, peek
@@ -117,14 +118,13 @@ def describe(message: Message) -> tuple[str, int] | None:
     return _STEPS[kind], header.round
 
 
-def content_digest(message_type: str, group_id: str, content: RecordDict) -> bytes:
-    """32 bytes over everything that a train or evaluate function receives; both sides compute it, it goes into the transcript.
+def content_digest(content: RecordDict) -> bytes:
+    """32 bytes over the records that a train or evaluate function receives.
 
     Records and entries are hashed in their order, each with its kind: an app that reads a model as a list would otherwise get another one
-    if the order were another. Arrays count with their serialised bytes, dtype and shape. Flower's message type and group id are in,
-    because a function can read them; message id and times differ between parties by nature and are not.
+    if the order were another. Arrays count with their serialised bytes, dtype and shape.
     """
-    state = hashlib.sha256(Writer().opaque(Label.MODEL.value).text(message_type).text(group_id).u32(len(content)).getvalue())
+    state = hashlib.sha256(Writer().opaque(Label.MODEL.value).u32(len(content)).getvalue())
     for key, record in content.items():
         state.update(Writer().text(key).text(type(record).__name__).u32(len(record)).getvalue())
         for name in record:
@@ -137,6 +137,14 @@ def content_digest(message_type: str, group_id: str, content: RecordDict) -> byt
             else:
                 state.update(_encode_value(record[name]))
     return state.digest()
+
+
+def bound_digest(message_type: str, group_id: str, digest: bytes) -> bytes:
+    """32 bytes for the transcript: the content, and Flower's message type and group id, because a function can read them.
+
+    Message id and times differ between parties by nature and are not in it.
+    """
+    return kdf.digest(Label.MODEL, message_type.encode(), group_id.encode(), digest)
 
 
 def _encode_value(value: object) -> bytes:

@@ -75,8 +75,11 @@ class Roll:
         return () if node in self._knows_directory else self._enrolment.directory.encoded
 
     def directory_arrived(self, node: int) -> None:
-        """The node has prepared in this epoch: it is well again."""
+        """The node has answered a PREPARE of this epoch."""
         self._knows_directory.add(node)
+
+    def mark_well(self, node: int) -> None:
+        """The node has prepared and is in U1: only this resets its back-off."""
         self._failures.pop(node, None)
 
     def _join(self, nodes: set[int], report: RoundReport, errors: dict[int, Error]) -> Enrolment:

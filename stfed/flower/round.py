@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stfed.encoding import DecodedSum, EncodingPlan, MetricSchema, decode_sum
 from stfed.errors import DecodeError, LocalError, QuorumError
-from stfed.flower import records, votes
+from stfed.flower import records
 from stfed.flower.courier import Courier
 from stfed.flower.events import RoundReport
 from stfed.flower.journal import Journal
@@ -54,12 +54,10 @@ class Request:
                 raise LocalError(f"the strategy sends two messages to node {node} in one round; a party has one vote in a sum")
             by_node[node] = message
             if first is None:
-                first, digest = message, records.content_digest(message_type, group, message.content)
+                first, digest = message, records.content_digest(message.content)
             elif (message_type, group) != (first.metadata.message_type, first.metadata.group_id):
                 raise LocalError("the strategy mixes message types or group ids in one round; one sum is over one kind of reply")
-            elif (
-                not _same_records(message.content, first.content) and records.content_digest(message_type, group, message.content) != digest
-            ):
+            elif not _same_records(message.content, first.content) and records.content_digest(message.content) != digest:
                 raise LocalError(
                     f"the strategy sends node {node} another model or config than node {first.metadata.dst_node_id}: everything a train "
                     "function receives must be the same for all parties, or their masks do not cancel",
@@ -67,7 +65,9 @@ class Request:
                 )
         assert first is not None, "the grid answers an empty request itself"
         message_type = first.metadata.message_type
-        return cls(records.phase_of(message_type), message_type, first.metadata.group_id, first.content, digest, by_node)
+        group_id = first.metadata.group_id
+        bound = records.bound_digest(message_type, group_id, digest)
+        return cls(records.phase_of(message_type), message_type, group_id, first.content, bound, by_node)
 
     def model(self) -> dict[str, NDArray[Any]]:
         """The model of a train request; an evaluation sums metrics only."""
@@ -151,8 +151,6 @@ class SecureRound:
                 for index, drop in self._step.drops.items():
                     self.report.drop(enrolment.nodes[index], drop)
         decoded = decode_sum(total.plan, total.total, len(total.survivors), self._received, MetricSchema.decode(total.schema))
-        if self._request.phase is Phase.TRAIN:
-            decoded.metrics = votes.counted(decoded.metrics, decoded.total_weight, len(total.survivors))
         self.report.note_result(decoded, tuple(enrolment.nodes[index] for index in total.survivors))
         _warn_of_limits(self.report, decoded, total.plan)
         return decoded
@@ -208,7 +206,10 @@ class SecureRound:
 
         self._exchange("prepare", contents, records.LIGHT_MESSAGE, self._settings.light_timeout_s, enrolment, add, preparing.fail)
         try:
-            return preparing.close(self._request.digest)
+            collecting = preparing.close(self._request.digest)
+            for index in collecting.alive:
+                self._roll.mark_well(enrolment.nodes[index])
+            return collecting
         finally:
             for index, drop in preparing.drops.items():
                 self._roll.mark_absent(enrolment.nodes[index], drop)

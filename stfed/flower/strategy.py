@@ -82,6 +82,7 @@ class SecureAggregation(Strategy):
         compatibility.check(strategy, uniform=self.settings.uniform)
         if any(isinstance(layer, SecureAggregation) for layer in compatibility.layers(strategy)):
             raise LocalError(_OUTERMOST, hint="SecureAggregation(Wrapper(FedAvg()))")
+        compatibility.check(strategy, uniform=self.settings.uniform)
         self.strategy = strategy
         self._events = events if isinstance(events, EventLog) else EventLog(events)
         self._journal = None if journal is None else Path(journal)

@@ -242,6 +242,7 @@ class Joined(ClientState):
 
     @property
     def header(self) -> Header:
+        """Where in the run this state is."""
         return self.epoch_header
 
     def _write(self, writer: Writer) -> None:
@@ -279,6 +280,7 @@ class Ready(ClientState):
 
     @property
     def header(self) -> Header:
+        """Where in the run this state is."""
         return self.member.directory.header
 
     def _write(self, writer: Writer) -> None:
@@ -391,6 +393,7 @@ class Prepared(ClientState):
 
     @property
     def header(self) -> Header:
+        """Where in the run this state is."""
         return self.facts.header
 
     def _write(self, writer: Writer) -> None:
@@ -518,6 +521,7 @@ class _Holding(ClientState):
 
     @property
     def header(self) -> Header:
+        """Where in the run this state is."""
         return self.facts.header
 
     def _write(self, writer: Writer) -> None:

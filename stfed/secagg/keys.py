@@ -21,7 +21,6 @@ from stfed.crypto.kdf import derive, digest, expand, extract, framed
 from stfed.crypto.labels import Label
 from stfed.secagg.messages import SHORT_HASH_BYTES, DealtShares, Header, Join, ShareOf
 
-
 _FRAMED_ENDS = struct.Struct(">4I")
 
 

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field, replace
 
 from stfed.crypto.identity import Identity
 from stfed.crypto.random import Entropy, system_entropy
+from stfed.encoding import EncodingPlan
 from stfed.errors import DecodeError, LocalError
 from stfed.secagg import client
 from stfed.secagg.client import ClientState, Joined, MaskKeys, Prepared, Ready, Trained, Training
 from stfed.secagg.messages import Header, JoinRequest, Kind, Phase, PrepareRequest, TrainRequest, UnmaskRequest, peek
 from stfed.secagg.params import Mode
 from stfed.secagg.policy import Policy
-from stfed.secagg.refusals import ContentReuseError, EpochError, RoundOrderError, StateLostError, WrongRoundError, WrongStepError
+from stfed.secagg.refusals import ContentReuseError, EpochError, PlanError, RoundOrderError, StateLostError, WrongRoundError, WrongStepError
 from stfed.secagg.store import PartyStore, Transaction
 from stfed.secagg.transcript import RoundFacts
 from stfed.secagg.transitions import Event, require
@@ -31,14 +32,21 @@ _MAX_RECORD_BYTES = 1 << 31
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """A state and the replies that a resend gets: (kind of request, hash of the request, reply)."""
+    """A state, the replies that a resend gets, and the encoding that the run has settled on.
+
+    Attributes:
+        replies: kind of request, hash of the request, reply.
+        pins: per phase, the hash of the first encoding plan of the run.
+    """
 
     state: ClientState
     replies: tuple[tuple[Kind, bytes, bytes], ...] = field(default=(), repr=False)
+    pins: tuple[tuple[Phase, bytes], ...] = ()
 
     def encode(self) -> bytes:
         writer = Writer().opaque(self.state.freeze())
-        return writer.vector(self.replies, lambda w, item: w.u8(item[0]).fixed(item[1], 32).opaque(item[2])).getvalue()
+        writer.vector(self.replies, lambda w, item: w.u8(item[0]).fixed(item[1], 32).opaque(item[2]))
+        return writer.vector(self.pins, lambda w, item: w.u8(item[0]).fixed(item[1], 32)).getvalue()
 
     @classmethod
     def decode(cls, data: bytes) -> _Record:
@@ -49,8 +57,9 @@ class _Record:
             lambda r: (Kind(r.u8("kind")), r.fixed(32, "request"), r.opaque("reply", max_bytes=_MAX_RECORD_BYTES)),
             max_items=8,
         )
+        pins = reader.vector("pins", lambda r: (Phase(r.u8("phase")), r.fixed(32, "plan")), max_items=len(Phase))
         reader.end()
-        return cls(state, tuple(replies))
+        return cls(state, tuple(replies), tuple(pins))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +119,14 @@ class Party:
                 case _:
                     raise WrongStepError(f"{kind.name} is not a light step")
 
-    def start_training(self, request: bytes, content: bytes, phase: Phase = Phase.TRAIN) -> Ticket:
+    def start_training(self, request: bytes, content: bytes, phase: Phase = Phase.TRAIN, *, reuse: bytes | None = None) -> Ticket:
         """Accepts TRAIN: spends the round's one use, durably, before the train function runs.
 
         Args:
             request: the coordinator's message.
             content: 32-byte hash of exactly what the train function will receive.
             phase: which function that is.
+            reuse: 32-byte hash by which a second use of the same model and config is known; `content` if not given.
 
         Raises:
             RefusedError: the message breaks a rule, or the same content was trained on before in this phase.
@@ -130,7 +140,7 @@ class Party:
             if state.facts.phase is not phase:
                 raise WrongStepError(f"PREPARE was for {state.facts.phase.name.lower()}, the message is for {phase.name.lower()}")
             training, masks = state.train(message, content, self.policy)
-            if not transaction.add_content(phase, content) and not self.policy.allow_repeats:
+            if not transaction.add_content(phase, reuse or content) and not self.policy.allow_repeats:
                 raise ContentReuseError(
                     "this party has worked on the very same model and config before: two such sums over different cohorts differ by one "
                     "party's update",
@@ -174,7 +184,7 @@ class Party:
             raise RoundOrderError(f"the new epoch starts after round {header.round}, this party has used round {round_}")
         state, reply = client.join(message, self.policy, self._identity, self._entropy)
         encoded = reply.encode()
-        self._write(transaction, _Record(state, ((Kind.JOIN_REQUEST, _hash(request), encoded),)))
+        self._write(transaction, _Record(state, ((Kind.JOIN_REQUEST, _hash(request), encoded),), _old_pins(transaction)))
         return encoded
 
     def _prepare(self, transaction: Transaction, record: _Record, request: bytes) -> bytes:
@@ -186,9 +196,24 @@ class Party:
             state = state.ready()
         assert isinstance(state, Joined | Ready)
         prepared, reply = state.prepare(message, self.policy, self._entropy)
+        pins = self._pin(record, message)
         encoded = reply.encode()
-        self._write(transaction, _Record(prepared, ((Kind.PREPARE_REQUEST, _hash(request), encoded),)))
+        self._write(transaction, _Record(prepared, ((Kind.PREPARE_REQUEST, _hash(request), encoded),), pins))
         return encoded
+
+    def _pin(self, record: _Record, message: PrepareRequest) -> tuple[tuple[Phase, bytes], ...]:
+        """Holds the coordinator to the encoding that it began with.
+
+        A coordinator that varies a bound from round to round asks, in the counts of what was out of range, one comparison after another.
+        """
+        pins = dict(record.pins)
+        digest = hashlib.sha256(replace(EncodingPlan.decode(message.plan), parties=1).encode()).digest()
+        if self.policy.fixed_encoding and pins.setdefault(message.phase, digest) != digest:
+            raise PlanError(
+                f"the encoding for {message.phase.name.lower()} is another one than in the first round of this run",
+                hint="keep clip, max_weight, ring_bits and the model's tensors the same for the whole run",
+            )
+        return tuple(sorted(pins.items()))
 
     def _unmask(self, transaction: Transaction, record: _Record, request: bytes) -> bytes:
         message = UnmaskRequest.decode(request)
@@ -197,7 +222,8 @@ class Party:
         assert isinstance(state, Trained)
         ready, reply = state.unmask(message, self.policy)
         encoded = reply.encode()
-        self._write(transaction, _Record(ready, (*record.replies, (Kind.UNMASK_REQUEST, _hash(request), encoded))))
+        replies = (*record.replies, (Kind.UNMASK_REQUEST, _hash(request), encoded))
+        self._write(transaction, replace(record, state=ready, replies=replies))
         return encoded
 
     def _record(self, transaction: Transaction, header: Header) -> _Record:
@@ -218,6 +244,15 @@ class Party:
         epoch, round_ = transaction.position()
         header = record.state.header
         transaction.write(max(epoch, header.epoch), max(round_, header.round), record.encode())
+
+
+def _old_pins(transaction: Transaction) -> tuple[tuple[Phase, bytes], ...]:
+    """What the run settled on in an earlier epoch; nothing if that record is lost."""
+    try:
+        data = transaction.read()
+        return () if data is None else _Record.decode(data).pins
+    except (StateLostError, DecodeError, ValueError):
+        return ()
 
 
 def _hash(request: bytes) -> bytes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from stfed.encoding import EncodingPlan
 from stfed.errors import LocalError
-from stfed.secagg.params import Mode, accepts, corrupt_parties, dropped_parties
+from stfed.secagg.params import COMPLETE_UP_TO, Mode, accepts, corrupt_parties, dropped_parties
 from stfed.secagg.refusals import CohortTooSmallError, ParametersError, PlanError
 
 
@@ -27,10 +27,13 @@ class Policy:
         honest_survivors: fewest honest parties in a sum; a sum over fewer than corrupt + this many parties is refused.
         min_threshold: smallest t.
         ring_bits: smallest and largest b.
-        max_clip: largest clip of one coordinate, in units of the model.
-        max_parameters: largest vector, in ring words.
+        clip: smallest and largest clip of one coordinate, in units of the model. Where nearly everything is clipped, a sum shows signs.
+        max_parameters: largest vector, in words.
+        weight_keys: metrics that may be the weight. The coordinator names one, and a number that is zero for most parties would single the
+            others out.
         max_skipped_rounds: how far a round number may jump (each skipped one costs a hash per pairwise key).
         eager_parties: directories up to this size have all pairwise keys agreed on at once, and the private key forgotten.
+        fixed_encoding: hold the coordinator to the encoding of a run's first round (clip, largest weight, ring, tensors).
         allow_repeats: whether this party works on the very same model and config a second time, within a run or in a later one. Where
             training is deterministic, the difference of two such sums is the update of whoever took part in only one of them.
         sigma: bits of statistical security.
@@ -45,10 +48,12 @@ class Policy:
     honest_survivors: int = 2
     min_threshold: int = 2
     ring_bits: tuple[int, int] = (8, 64)
-    max_clip: float = 1e6
+    clip: tuple[float, float] = (1e-3, 1e6)
     max_parameters: int = 1 << 32
+    weight_keys: tuple[str, ...] = ("num-examples",)
     max_skipped_rounds: int = 1024
     eager_parties: int = 512
+    fixed_encoding: bool = True
     allow_repeats: bool = False
     sigma: int = 40
     roster: int | None = None
@@ -100,6 +105,11 @@ class Policy:
             ParametersError: with the condition that fails.
         """
         least = self.min_threshold
+        if k < n - 1 and n <= COMPLETE_UP_TO:
+            raise ParametersError(
+                f"k = {k} of {n - 1} neighbours: up to {COMPLETE_UP_TO} parties this party takes part in complete graphs only",
+                hint="leave the number of neighbours out",
+            )
         if k == n - 1:
             # A majority, where drops allow it: then a coordinator that tells half of the holders that a party is alive and the other half
             # that it is dead gets neither of its secrets.
@@ -125,9 +135,14 @@ class Policy:
         low, high = self.ring_bits
         if not low <= plan.ring_bits <= high:
             raise PlanError(f"the ring has {plan.ring_bits} bits, this party allows {low} to {high}")
-        if plan.clip > self.max_clip:
-            raise PlanError(f"the clip is {plan.clip:g}, this party allows up to {self.max_clip:g}")
-        if plan.vector_length > self.max_parameters:
-            raise PlanError(f"the vector has {plan.vector_length} words, this party allows up to {self.max_parameters}")
+        if not self.clip[0] <= plan.clip <= self.clip[1]:
+            raise PlanError(f"the clip is {plan.clip:g}, this party allows {self.clip[0]:g} to {self.clip[1]:g}")
+        if plan.vector_length + plan.wide_length > self.max_parameters:
+            raise PlanError(f"the vector has {plan.vector_length + plan.wide_length} words, this party allows {self.max_parameters}")
+        if not plan.uniform and plan.weight_key not in self.weight_keys:
+            raise PlanError(
+                f"the weight is {plan.weight_key!r}, this party allows {', '.join(map(repr, self.weight_keys))}",
+                hint="name it in weight_keys of the party's policy, or use uniform weights",
+            )
         if plan.parties != n:
             raise PlanError(f"the encoding is sized for {plan.parties} parties, the cohort has {n}")

@@ -199,7 +199,23 @@ class _Round:
         return "; ".join(words) + (f"; and {len(gone) - _DESCRIBED} more" if len(gone) > _DESCRIBED else "")
 
 
-class Preparing(_Step):
+class _RoundStep(_Step):
+    """A step of a round."""
+
+    _round: _Round
+
+    @property
+    def facts(self) -> RoundFacts:
+        """What PREPARE fixed about the round."""
+        return self._round.facts
+
+    @property
+    def drops(self) -> Mapping[int, Drop]:
+        """Who left the round so far, by directory index."""
+        return self._round.drops
+
+
+class Preparing(_RoundStep):
     """Collects commitments, boxes and shares.
 
     Args:
@@ -213,14 +229,6 @@ class Preparing(_Step):
             raise LocalError(f"the encoding is sized for {sized} parties, the cohort has {facts.n}")
         self._round = _Round(facts, names, floor)
         self._prepares: dict[int, Prepare] = {}
-
-    @property
-    def facts(self) -> RoundFacts:
-        return self._round.facts
-
-    @property
-    def drops(self) -> Mapping[int, Drop]:
-        return self._round.drops
 
     def request(self, directory: tuple[bytes, ...] = ()) -> PrepareRequest:
         """The message for a party; `directory` goes with its first one of an epoch."""
@@ -271,7 +279,8 @@ class Preparing(_Step):
         if len(alive) < self._round.floor:
             gone = set(self.facts.cohort) - alive
             raise QuorumError(
-                f"{len(alive)} of {self.facts.n} parties are left after PREPARE, {self._round.floor} are needed ({self._round.described(gone)})",
+                f"{len(alive)} of {self.facts.n} parties are left after PREPARE, {self._round.floor} are needed "
+                f"({self._round.described(gone)})",
                 missing=self._round.missing(gone),
             )
         return Collecting(self._round, {party: self._prepares[party] for party in sorted(alive)}, content)
@@ -308,7 +317,7 @@ class Preparing(_Step):
         return dropped
 
 
-class Collecting(_Step):
+class Collecting(_RoundStep):
     """Adds up the masked inputs as they arrive. Made by `Preparing.close`."""
 
     def __init__(self, round_: _Round, prepares: dict[int, Prepare], content: bytes) -> None:
@@ -326,14 +335,6 @@ class Collecting(_Step):
             )
             for party, prepare in prepares.items()
         }
-
-    @property
-    def facts(self) -> RoundFacts:
-        return self._round.facts
-
-    @property
-    def drops(self) -> Mapping[int, Drop]:
-        return self._round.drops
 
     def request(self, party: int) -> TrainRequest:
         """The message for this party: U1 and the shares that its neighbours dealt it."""
@@ -429,7 +430,7 @@ class Sum:
     drops: Mapping[int, Drop]
 
 
-class Unmasking(_Step):
+class Unmasking(_RoundStep):
     """Collects shares, recovers the seeds and takes the masks off. Made by `Collecting.close`."""
 
     def __init__(
@@ -448,14 +449,6 @@ class Unmasking(_Step):
         self._in_sum = frozenset(survivors)
         self._shares: dict[int, dict[int, bytes]] = defaultdict(dict)
         self._answered: set[int] = set()
-
-    @property
-    def facts(self) -> RoundFacts:
-        return self._round.facts
-
-    @property
-    def drops(self) -> Mapping[int, Drop]:
-        return self._round.drops
 
     def request(self) -> UnmaskRequest:
         """The same message for everybody in U2."""

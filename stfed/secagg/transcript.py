@@ -48,6 +48,7 @@ class RoundFacts:
 
     @property
     def n(self) -> int:
+        """Parties in the cohort."""
         return len(self.cohort)
 
     def graph(self) -> NeighbourGraph:
