@@ -11,10 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
+from math import floor
 
-from stfed.encoding.plan import MAX_METRIC, MAX_METRIC_SLOTS, METRIC_FRACTION_BITS
+import numpy as np
+
+from stfed.encoding.plan import MAX_METRIC, MAX_METRIC_SLOTS, METRIC_FRACTION_BITS, METRIC_NOISE
+from stfed.encoding.quantize import FillRandom
 from stfed.encoding.tensors import MAX_NAME_BYTES, check_name
-from stfed.encoding.wide import exact, nearest
+from stfed.encoding.wide import exact
 from stfed.errors import DecodeError, LocalError
 from stfed.wire import Reader, Writer
 
@@ -54,21 +58,25 @@ class MetricSchema:
                 raise LocalError(f"metric {name!r} is a {type(value).__name__}", hint="send an int or a float")
         return cls(tuple(sorted(metrics)))
 
-    def products(self, metrics: Mapping[str, object], weight: Fraction) -> list[int]:
-        """weight * (value + `MAX_METRIC`) in slot order, in steps of 2^-30, each rounded once.
+    def products(self, metrics: Mapping[str, object], weight: Fraction, fill_random: FillRandom) -> list[int]:
+        """weight * (value + `MAX_METRIC`) in slot order, in steps of 2^-70, with noise that is uniform over 2^40 steps.
 
-        The product is rounded and not the value: a metric of the form count / weight then leaves nothing but the count in the sum, where
-        a rounded value would leave a residue that depends on the weight.
+        The sum is exact, so without noise its last bits would tell about single parties: a metric of the form count / weight is a rounded
+        quotient, and weight * quotient - count depends on the weight. The noise covers such residues and is still below 5e-10.
 
         Raises:
             LocalError: a value that is no number, not finite or over 2^53, by the metric's name.
         """
+        noise = np.zeros(len(self.names), np.dtype("<u8"))
+        fill_random(noise.view(np.uint8))
         products = []
-        for name in self.names:
+        for name, drawn in zip(self.names, noise.tolist(), strict=True):
             value = exact(metrics[name], f"metric {name!r}")
             if abs(value) > MAX_METRIC:
                 raise LocalError(f"metric {name!r} is over 2^53 in size", hint="scale it down, or leave it out")
-            products.append(nearest(weight * (value + MAX_METRIC) * (1 << METRIC_FRACTION_BITS)))
+            product = floor(weight * (value + MAX_METRIC) * (1 << METRIC_FRACTION_BITS)) + drawn % (2 * METRIC_NOISE) - METRIC_NOISE
+            largest = floor(weight * 2 * MAX_METRIC * (1 << METRIC_FRACTION_BITS))
+            products.append(min(max(product, 0), largest))
         return products
 
     def assemble(self, means: Sequence[float]) -> dict[str, float]:

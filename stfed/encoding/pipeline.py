@@ -54,7 +54,7 @@ class DecodedSum:
 
     Attributes:
         arrays: the mean model: kinds, dtypes, shapes and order of names as in the plan and in `received`.
-        metrics: the weighted mean of each metric.
+        metrics: the weighted mean of each metric, off by at most 2^-31 * parties / total weight and the rounding to a double.
         total_weight: exact: an int if it is a whole number, otherwise a float (which is nearest, and exact under 2^33).
         clipped: coordinates clipped, over all parties.
         saturated: parties whose weight was out of range and counts as the nearest one in it.
@@ -85,7 +85,7 @@ def encode_update(
         trained: this party's model.
         weight: this party's weight, an int or a float, see `EncodingPlan.weight_units`.
         metrics: this party's metrics, ints and floats; `plan.weight_key` is left out if it is among them.
-        fill_random: asked for 4 bytes a float coordinate, in vector order.
+        fill_random: asked for 8 bytes a metric, in slot order, then for 4 bytes a float coordinate, in vector order.
 
     Raises:
         LocalError: anything that the plan does not allow or that has no mean, by name.
@@ -107,7 +107,7 @@ def encode_update(
     wide[layout.weight] = plan.weight_format.split(units)
     wide[layout.saturated] = plan.saturated_format.split(int(saturated))
     slots = wide[layout.metrics].reshape(plan.metric_format.limbs, plan.metric_slots)
-    for slot, product in enumerate(schema.products(metrics, Fraction(units, 1 << WEIGHT_FRACTION_BITS))):
+    for slot, product in enumerate(schema.products(metrics, Fraction(units, 1 << WEIGHT_FRACTION_BITS), fill_random)):
         slots[:, slot] = plan.metric_format.split(product)
     for spec, place in zip(plan.tensors, layout.tensors, strict=True):
         before, after = flat(received[spec.name]), flat(trained[spec.name])

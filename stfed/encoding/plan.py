@@ -41,9 +41,10 @@ CLIP_RANGE = (2.0**-96, 2.0**96)
 
 WEIGHT_FRACTION_BITS = 20
 """Weights count in steps of 2^-20, so integers up to `MAX_WEIGHT` are exact and a fraction of an example keeps six digits."""
-METRIC_FRACTION_BITS = 30
-"""Weighted metrics count in steps of 2^-30, so that a mean is off by less than 4.7e-10 parties per unit of weight: under what a float32
-loss near 1 resolves."""
+METRIC_FRACTION_BITS = 70
+"""Weighted metrics count in steps of 2^-70, finer than any double near 1, so that a product of a weight and a metric is hardly rounded."""
+METRIC_NOISE = 1 << 39
+"""Half the width, in steps, of the noise on a weighted metric: 2^-31, so a mean is off by less than 4.7e-10 parties per unit of weight."""
 MAX_METRIC = 1 << 53
 """Largest |metric|: every integer that a double holds exactly, so losses, counts, bytes and times in nanoseconds of a run all fit."""
 
@@ -181,7 +182,7 @@ class EncodingPlan:
 
     @property
     def metric_format(self) -> WideFormat:
-        """One metric: weight times (value + `MAX_METRIC`), in steps of 2^-30."""
+        """One metric: weight times (value + `MAX_METRIC`), in steps of 2^-70."""
         return WideFormat(self.max_weight_units * (2 * MAX_METRIC << METRIC_FRACTION_BITS - WEIGHT_FRACTION_BITS), self.parties)
 
     def integer_format(self, dtype: str) -> WideFormat:

@@ -102,7 +102,7 @@ def exact(value: object, what: str) -> Fraction:
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise LocalError(f"{what} is a {type(value).__name__}", hint="it must be an int or a float")
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):  # an int may be too large to be asked
         raise LocalError(f"{what} is not a finite number")
     return Fraction(value)
 

@@ -60,8 +60,8 @@ def check(strategy: Strategy, *, uniform: bool = False) -> None:
     for layer in layers(strategy):
         if isinstance(layer, flower.DifferentialPrivacyClientSideAdaptiveClipping) and not uniform:
             raise LocalError(
-                f"{type(layer).__name__} counts how many parties were within its norm, and a sum weighted by examples has no such count",
-                hint="SecureAggregation(..., uniform=True, max_weight=1)",
+                f"{type(layer).__name__} counts the parties that had to clip, and a sum weighted by examples has no such count",
+                hint="set uniform=True",
             )
         for refused, (reason, instead) in REFUSED.items():
             if isinstance(layer, refused):

@@ -127,7 +127,7 @@ class SecureGrid(Grid):
         replies: list[Message] = []
         try:
             result = round_.execute(timeout)
-            replies = _synthetic_replies(request, result, round_.report.summed, self._weight_key)
+            replies = self._synthetic_replies(request, result, round_.report.summed)
         except StfedError as error:
             round_.report.failure = str(error)
             if self.settings.on_failure == "raise" or not isinstance(error, QuorumError | PeerError | DecodeError):
@@ -141,18 +141,17 @@ class SecureGrid(Grid):
         errors = [Message(error, reply_to=request.messages[node]) for node, error in round_.errors.items() if node not in summed]
         return [*replies, *errors]
 
-
-def _synthetic_replies(request: Request, result: DecodedSum, nodes: tuple[int, ...], weight_key: str) -> list[Message]:
-    """One reply per party summed: the mean, and total/count as its weight. Votes are the exception: as many replies as voted have a 1."""
-    train = request.phase is Phase.TRAIN
-    metrics: dict[str, Any] = {**result.metrics, weight_key: result.total_weight / len(nodes)}
-    arrays: dict[str, ArrayRecord] = {}
-    if train:
-        key = next(iter(request.content.array_records))
-        arrays[key] = ArrayRecord({name: SharedArray.of(np.asarray(values)) for name, values in result.arrays.items()})
-    ones = votes.ones(result.metrics, len(nodes)) if train else None
-    replies = []
-    for at, node in enumerate(nodes):
-        own = metrics if ones is None else {**metrics, votes.VOTE: int(at < ones)}
-        replies.append(Message(RecordDict({**arrays, "metrics": MetricRecord(own)}), reply_to=request.messages[node]))
-    return replies
+    def _synthetic_replies(self, request: Request, result: DecodedSum, nodes: tuple[int, ...]) -> list[Message]:
+        """One reply per party summed: the mean, and total/count as its weight. Of votes, as many replies have a 1 as parties did."""
+        metrics: dict[str, Any] = {**result.metrics, self._weight_key: result.total_weight / len(nodes)}
+        arrays: dict[str, ArrayRecord] = {}
+        ones: int | None = None
+        if request.phase is Phase.TRAIN:
+            key = next(iter(request.content.array_records))
+            arrays[key] = ArrayRecord({name: SharedArray.of(np.asarray(values)) for name, values in result.arrays.items()})
+            ones = votes.ones(result.metrics, len(nodes)) if self.settings.uniform else None
+        replies = []
+        for at, node in enumerate(nodes):
+            own = metrics if ones is None else {**metrics, votes.VOTE: int(at < ones)}
+            replies.append(Message(RecordDict({**arrays, "metrics": MetricRecord(own)}), reply_to=request.messages[node]))
+        return replies

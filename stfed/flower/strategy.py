@@ -79,7 +79,6 @@ class SecureAggregation(Strategy):
             self.settings = settings or Settings(**fields)
         except TypeError as error:
             raise LocalError(f"SecureAggregation: {error}", hint=f"the settings are {', '.join(Settings.__dataclass_fields__)}") from None
-        compatibility.check(strategy, uniform=self.settings.uniform)
         if any(isinstance(layer, SecureAggregation) for layer in compatibility.layers(strategy)):
             raise LocalError(_OUTERMOST, hint="SecureAggregation(Wrapper(FedAvg()))")
         compatibility.check(strategy, uniform=self.settings.uniform)

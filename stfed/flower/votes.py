@@ -1,6 +1,6 @@
 """Flower's adaptive clipping, which counts replies instead of averaging them.
 
-Every party sends a metric `norm_bit`, 1 if its update was within the norm, and the next norm follows from how many did. With uniform
+Every party sends a metric `norm_bit`, 1 if its update had to be clipped, and the next norm follows from how many did. With uniform
 weights the mean of a metric is the share of the parties, so the count is in the sum; the coordinator hands out that many ones. With other
 weights it is not, and weighting it away (bit / weight) would leave a trace of the weight in the exact sum: `compatibility` refuses that.
 """

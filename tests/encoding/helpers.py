@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stfed.encoding import EncodingPlan, Vector
+from stfed.encoding.arrays import INTEGER_CHANGE
+from stfed.encoding.plan import METRIC_NOISE
 
 Fill = Callable[[NDArray[np.uint8]], None]
 FLOATS = ("float16", "float32", "float64")
@@ -30,12 +32,17 @@ def seeded(seed: int) -> Fill:
 
 
 def constant(byte: int) -> Fill:
-    """The two ends of the dither: 0x00 rounds every fraction up, 0xff rounds (almost) every fraction down."""
+    """The two ends of the dither: 0x00 rounds every fraction up, 0xff rounds (almost) every fraction down. Of the noise likewise."""
 
     def fill(buffer: NDArray[np.uint8]) -> None:
         buffer[:] = byte
 
     return fill
+
+
+def silent(buffer: NDArray[np.uint8]) -> None:
+    """The middle of the metrics' noise, which is none; as dither it is the same for everybody."""
+    buffer[:] = np.resize(np.frombuffer(METRIC_NOISE.to_bytes(8, "little"), np.uint8), buffer.size)
 
 
 def numbers_of(plan: EncodingPlan, wide: NDArray[Any]) -> list[int]:
@@ -93,7 +100,7 @@ def exact_mean(
     means = []
     for index, start in enumerate(base):
         deltas = [Fraction(np.ravel(model[name])[index].item()) - start for model in models]
-        if received[name].dtype.kind == "f":
-            deltas = [max(-clip, min(clip, delta)) for delta in deltas]
+        bound = clip if received[name].dtype.kind == "f" else Fraction(INTEGER_CHANGE[received[name].dtype.name])
+        deltas = [max(-bound, min(bound, delta)) for delta in deltas]
         means.append(start + sum((w * d for w, d in zip(counts, deltas, strict=True)), Fraction(0)) / sum(counts))
     return means

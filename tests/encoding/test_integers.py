@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from stfed.encoding import EncodingPlan, decode_sum, encode_update
 from stfed.encoding.arrays import INTEGER_CHANGE
-from stfed.errors import LocalError
 
 from .helpers import INTEGERS, constant, vector_sum
 
@@ -40,16 +39,40 @@ def test_counters_are_exact(data: st.DataObject, dtype: str, ring_bits: int) -> 
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint64"])
-def test_changes_that_would_wrap_in_64_bits_are_refused(dtype: str) -> None:
-    info = np.iinfo(dtype)
-    low, high = np.array([info.min], dtype), np.array([info.max], dtype)
-    for before, after in ((low, high), (high, low), (low, low + np.array(2**32, dtype)), (low + np.array(2**32, dtype), low)):
-        with pytest.raises(LocalError, match=f"'n' \\({dtype}\\): an element changed by more than 4294967295"):
-            mean(before, [after], [1])
-    for before in (low, high):
-        step = np.array(2**32 - 1, dtype)
-        after = before + step if before is low else before - step
-        assert mean(before, [after], [1])[0] == after[0]
+def test_a_change_over_the_bound_counts_as_the_bound_and_is_counted(dtype: str) -> None:
+    info, bound = np.iinfo(dtype), 2**32 - 1
+    low, high, zero = int(info.min), int(info.max), max(0, int(info.min))
+    for before, after, near in (
+        (low, high, low + bound),
+        (high, low, high - bound),
+        (zero, zero + bound + 1, zero + bound),
+        (zero + bound + 1, zero, zero + 1),
+        (low, low + bound, low + bound),
+        (high, high - bound, high - bound),
+    ):
+        received, trained = {"n": np.array([before, 5], dtype)}, {"n": np.array([after, 6], dtype)}
+        plan = EncodingPlan.for_arrays(received, parties=2, ring_bits=16)
+        update = encode_update(plan, received, trained, 3, {}, constant(0))
+        assert update.clipped == (near != after)
+        for count in (1, 2):
+            result = decode_sum(plan, vector_sum(plan, [update.vector] * count), count, received, update.schema)
+            assert np.asarray(result.arrays["n"]).tolist() == [near, 6]
+            assert result.clipped == count * update.clipped
+
+
+@given(st.data(), st.sampled_from(["int64", "uint64"]), st.integers(1, 10_000))
+def test_only_the_distance_decides_what_is_clipped(data: st.DataObject, dtype: str, weight: int) -> None:
+    info, bound = np.iinfo(dtype), 2**32 - 1
+    anything = st.integers(int(info.min), int(info.max))
+    pairs = data.draw(st.lists(st.tuples(anything, st.one_of(anything, st.integers(-bound - 2, bound + 2))), min_size=1, max_size=5))
+    starts, ends = zip(*((start, min(int(info.max), max(int(info.min), end))) for start, end in pairs), strict=True)
+    received, trained = {"n": np.array(starts, dtype)}, {"n": np.array(ends, dtype)}
+    plan = EncodingPlan.for_arrays(received, parties=1)
+    update = encode_update(plan, received, trained, weight, {}, constant(0))
+    assert update.clipped == sum(abs(end - start) > bound for start, end in zip(starts, ends, strict=True))
+    result = decode_sum(plan, update.vector, 1, received, update.schema)
+    expected = [start + max(-bound, min(bound, end - start)) for start, end in zip(starts, ends, strict=True)]
+    assert np.asarray(result.arrays["n"]).tolist() == expected
 
 
 def test_equal_parties_give_their_value_and_fractional_weights_are_exact() -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stfed.encoding import EncodingPlan, Vector, encode_update, pack_vector
 
-from .helpers import FLOATS, INTEGERS, constant
+from .helpers import FLOATS, INTEGERS, silent
 
 Model = dict[str, NDArray[Any]]
 RINGS = (11, 16, 20, 32, 33, 64)
@@ -29,8 +29,8 @@ class Member(NamedTuple):
 
 
 def vectors_of(plan: EncodingPlan, received: Model, world: Sequence[Member]) -> list[Vector]:
-    # the dither is the same for all: how a coordinate rounds is a party's own randomness and no part of the claim
-    return [encode_update(plan, received, *member, constant(0x55)).vector for member in world]
+    # the same dither for all, and no noise: what a party adds at random is no part of the claim
+    return [encode_update(plan, received, *member, silent).vector for member in world]
 
 
 def coordinator_sees(plan: EncodingPlan, vectors: Sequence[Vector]) -> bytes:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stfed.encoding import EncodingPlan, TensorSpec
 from stfed.encoding.arrays import INTEGER_CHANGE
-from stfed.encoding.plan import MAX_METRIC, MAX_METRIC_SLOTS, MAX_PARTIES, MAX_TENSORS, METRIC_FRACTION_BITS
+from stfed.encoding.plan import MAX_METRIC, MAX_METRIC_SLOTS, MAX_PARTIES, MAX_TENSORS
 from stfed.errors import DecodeError, LocalError
 from stfed.wire import Writer
 
@@ -115,9 +115,9 @@ def test_every_wide_number_has_its_format_in_the_groups(plan: EncodingPlan) -> N
 def test_every_wide_number_holds_the_sum_of_the_largest_of_all_parties(plan: EncodingPlan) -> None:
     most = plan.weight_units(1 << 60)[0]
     assert most == plan.weight_format.largest == plan.max_weight_units
-    assert plan.clipped_format.largest == plan.vector_length
+    assert plan.clipped_format.largest == sum(spec.size for spec in plan.tensors)
     assert plan.saturated_format.largest == 1
-    assert plan.metric_format.largest == most * 2 * (MAX_METRIC << METRIC_FRACTION_BITS)
+    assert plan.metric_format.largest == most * 2 * MAX_METRIC * 2**50
     for dtype, change in INTEGER_CHANGE.items():
         assert plan.integer_format(dtype).largest == most * 2 * change
     for limbs, number in ((plan.weight_format.limbs, plan.weight_format), (plan.metric_format.limbs, plan.metric_format)):

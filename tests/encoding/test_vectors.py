@@ -43,14 +43,14 @@ def test_replay(path: Path | None) -> None:
     assert [list(group) for group in plan.wide_groups] == case["wide_groups"]
     received, total = arrays(case["received"]), Vector.zeros(plan)
     for party in case["parties"]:
-        dither = bytearray.fromhex(party["dither"])
+        drawn = bytearray.fromhex(party["drawn"])
 
-        def fill(buffer: NDArray[np.uint8], dither: bytearray = dither) -> None:
-            buffer[:] = np.frombuffer(bytes(dither[: buffer.size]), np.uint8)
-            del dither[: buffer.size]
+        def fill(buffer: NDArray[np.uint8], drawn: bytearray = drawn) -> None:
+            buffer[:] = np.frombuffer(bytes(drawn[: buffer.size]), np.uint8)
+            del drawn[: buffer.size]
 
         update = encode_update(plan, received, arrays(party["trained"]), party["weight"], party["metrics"], fill)
-        assert not dither
+        assert not drawn
         assert (update.clipped, update.schema.encode().hex()) == (party["clipped"], party["schema"])
         assert pack_vector(update.vector, plan).hex() == party["vector"]
         assert payload_bytes(plan) == len(party["vector"]) // 2

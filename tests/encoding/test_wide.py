@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stfed.encoding import WideFormat
-from stfed.encoding.wide import LIMB_BITS, LIMB_MASK, carry, fixed_point
+from stfed.encoding.wide import LIMB_BITS, LIMB_MASK, carry, exact, nearest
 from stfed.errors import LocalError
 
 LIMB = st.one_of(st.sampled_from([0, 1, LIMB_MASK]), st.integers(0, LIMB_MASK))
@@ -119,17 +119,22 @@ def test_groups_that_do_not_cover_the_words_are_a_bug_of_the_caller() -> None:
             carry(np.zeros(3, np.int64), groups)
 
 
-@given(st.floats(-(2.0**53), 2.0**53), st.integers(0, 40))
-def test_fixed_point_is_nearest(value: float, bits: int) -> None:
-    assert abs(Fraction(fixed_point(value, bits, "x"), 1 << bits) - Fraction(value)) <= Fraction(1, 2 << bits)
+@given(st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False)))
+@example(10**400)
+@example(5e-324)
+def test_exact_is_the_very_number(value: float) -> None:
+    assert exact(value, "x") == Fraction(value)
 
 
-@given(st.integers())
-def test_fixed_point_of_an_integer_is_exact(value: int) -> None:
-    assert fixed_point(value, 20, "x") == value * 2**20
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "1", None, True, 1j, np.float32(1)])
-def test_fixed_point_refuses_what_is_no_finite_number(value: object) -> None:
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "1", None, True, 1j, np.float32(1), [1]])
+def test_exact_refuses_what_is_no_finite_number(value: object) -> None:
     with pytest.raises(LocalError, match="the thing is"):
-        fixed_point(value, 20, "the thing")
+        exact(value, "the thing")
+
+
+@given(st.fractions())
+@example(Fraction(1, 2))
+@example(Fraction(-1, 2))
+@example(Fraction(-3, 2))
+def test_nearest_goes_up_at_a_tie(value: Fraction) -> None:
+    assert nearest(value) == math.floor(value + Fraction(1, 2))

@@ -83,7 +83,7 @@ def test_a_strategy_inside_a_wrapper_is_looked_at_as_well(inner: str) -> None:
 def test_averaging_strategies_are_allowed(name: str) -> None:
     strategy = made(getattr(flower, name))
     strategy.accountant = None
-    check(strategy)
+    check(strategy, uniform=True)
 
 
 @pytest.mark.parametrize("other", [None, "FedAvg", FedAvg, object()])

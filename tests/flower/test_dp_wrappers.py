@@ -17,7 +17,6 @@ from flwr.serverapp.strategy import (
 )
 from flwr.supercore.differential_privacy import KEY_NORM_BIT
 
-from stfed.encoding import EncodingPlan
 from stfed.errors import LocalError, PeerError, QuorumError
 from stfed.flower import SecureAggregation, votes
 from tests.flower import apps
@@ -45,12 +44,23 @@ def run(strategy: Strategy, grid: Any, rounds: int = 3) -> apps.Recorder:
     return recorder
 
 
-@pytest.mark.parametrize(("build", "mod"), [(fixed, fixedclipping_mod), (adaptive, adaptiveclipping_mod)], ids=["fixed", "adaptive"])
-def test_a_clipping_wrapper_inside_equals_its_plain_run(build: Callable[[], Strategy], mod: Any) -> None:
+def alike(partition: int, arrays: apps.Arrays, server_round: int) -> apps.Trained:
+    """Every party has as many examples as the others, so that a plain run weights them as uniform weights do."""
+    return apps.update(partition, arrays, server_round), {"num-examples": 10, "train_loss": apps.loss_of(partition, server_round)}
+
+
+@pytest.mark.parametrize(
+    ("build", "mod", "train", "settings"),
+    [(fixed, fixedclipping_mod, apps.train, {}), (adaptive, adaptiveclipping_mod, alike, {"uniform": True})],
+    ids=["fixed", "adaptive"],
+)
+def test_a_clipping_wrapper_inside_equals_its_plain_run(
+    build: Callable[[], Strategy], mod: Any, train: Callable[..., apps.Trained], settings: dict[str, Any]
+) -> None:
     inner, plain = build(), build()
-    secure = apps.secure(inner)
-    ours = run(secure, apps.secure_grid(N, app=apps.client_app(apps.secure_mod(), train_mods=[mod])))
-    theirs = run(plain, apps.plain_grid(N, app=apps.client_app(train_mods=[mod])))
+    secure = apps.secure(inner, **settings)
+    ours = run(secure, apps.secure_grid(N, app=apps.client_app(apps.secure_mod(), train_mods=[mod], train=train)))
+    theirs = run(plain, apps.plain_grid(N, app=apps.client_app(train_mods=[mod], train=train)))
     # A clipped change is scaled by its norm, which an error of the model moves in proportion: at most a factor of 3 in three rounds.
     allowed = 3 * sum(report.error_bound + 2 * apps.rounding(N, apps.model()) for report in secure.reports if report.phase == "train")
     for mine, expected, before in zip(ours.models[1:], theirs.models[1:], theirs.models, strict=False):
@@ -60,7 +70,7 @@ def test_a_clipping_wrapper_inside_equals_its_plain_run(build: Callable[[], Stra
 
 
 def test_adaptive_clipping_counts_parties_and_not_examples() -> None:
-    """The light parties are clipped and the heavy ones are not: the weighted mean of the bits is far from the share of the parties."""
+    """The light parties are clipped and the heavy ones are not: a weighted mean of the bits would be far from the share of the parties."""
     bits: list[int] = []
 
     def train(partition: int, arrays: apps.Arrays, server_round: int) -> apps.Trained:
@@ -76,12 +86,12 @@ def test_adaptive_clipping_counts_parties_and_not_examples() -> None:
     strategy = Counting(
         FedAvg(fraction_evaluate=0.0), noise_multiplier=0.0, num_sampled_clients=N, clipped_count_stddev=0.0, initial_clipping_norm=1.0
     )
-    secure = apps.secure(strategy)
+    secure = apps.secure(strategy, uniform=True)
     secure.start(
         apps.secure_grid(N, app=apps.client_app(apps.secure_mod(), train=train, train_mods=[adaptiveclipping_mod])), apps.model(), 1
     )
     assert bits == [4]
-    assert secure.reports[0].metrics[votes.VOTE] == 4 / N
+    assert secure.reports[0].metrics[votes.VOTE] == pytest.approx(4 / N, abs=1e-9)
 
 
 def test_the_clipping_mods_clip_before_the_update_is_masked() -> None:
@@ -126,43 +136,28 @@ def test_the_vote_is_flowers_metric() -> None:
     assert votes.VOTE == KEY_NORM_BIT
 
 
-def plan(**settings: Any) -> EncodingPlan:
-    return EncodingPlan((), parties=4, **settings)
+def test_adaptive_clipping_needs_uniform_weights() -> None:
+    with pytest.raises(LocalError, match="counts the parties that had to clip") as caught:
+        SecureAggregation(adaptive())
+    assert caught.value.hint == "set uniform=True"
 
 
-@pytest.mark.parametrize("weights", [(1, 1, 1), (10_000, 1, 3), (0.25, 7000, 9999.5)])
-@pytest.mark.parametrize("bits", [(0, 0, 0), (1, 0, 1), (1, 1, 1)])
-def test_votes_add_up_to_their_number_whatever_the_weights(weights: tuple[float, ...], bits: tuple[int, ...]) -> None:
-    total = sum(weights)
-    shares = [votes.cast({"norm_bit": bit, "loss": 0.5}, weight, plan()) for bit, weight in zip(bits, weights, strict=True)]
-    mean = sum(share["norm_bit"] * weight for share, weight in zip(shares, weights, strict=True)) / total
-    counted = votes.counted({"norm_bit": mean, "loss": 0.5}, total, 3)
-    assert counted == {"norm_bit": sum(bits) / 3, "loss": 0.5}
-    assert votes.ones(counted, 3) == sum(bits)
+def test_a_metric_of_that_name_is_a_metric_like_others_where_weights_differ() -> None:
+    def train(partition: int, arrays: apps.Arrays, server_round: int) -> apps.Trained:
+        return arrays, {"num-examples": 10 + partition, "norm_bit": 0.25}
+
+    strategy = apps.secure()
+    result = strategy.start(apps.secure_grid(N, app=apps.client_app(apps.secure_mod(), train=train)), apps.model(), 1)
+    assert result.train_metrics_clientapp[1]["norm_bit"] == pytest.approx(0.25, abs=1e-9)
 
 
-def test_metrics_without_a_vote_stay_as_they_are() -> None:
-    assert votes.cast({"loss": 0.5}, 0, plan()) == votes.counted({"loss": 0.5}, 1 << 50, 3) == {"loss": 0.5}
-    assert votes.ones({"loss": 0.5}, 3) is None
+@pytest.mark.parametrize("count", range(5))
+def test_the_share_of_votes_is_their_number(count: int) -> None:
+    assert votes.ones({"norm_bit": count / 4 + 2.0**-31, "loss": 0.3}, 4) == count
+    assert votes.ones({"loss": 0.3}, 4) is None
 
 
-@pytest.mark.parametrize("vote", [2, -1, 0.5, [1, 0]])
-def test_a_vote_that_is_none_is_refused(vote: Any) -> None:
-    with pytest.raises(LocalError, match="must be 0 or 1"):
-        votes.cast({"norm_bit": vote}, 3, plan())
-
-
-def test_a_vote_without_weight_is_refused() -> None:
-    with pytest.raises(LocalError, match="without weight cannot vote"):
-        votes.cast({"norm_bit": 1}, 0, plan())
-
-
-@pytest.mark.parametrize("mean", [-0.5, 1.5, 0.1])
+@pytest.mark.parametrize("mean", [-0.5, 1.5, 0.1, float("nan")])
 def test_a_sum_that_is_no_count_is_refused(mean: float) -> None:
     with pytest.raises(PeerError, match="no count of 4 votes"):
-        votes.counted({"norm_bit": mean}, 4, 4)
-
-
-def test_a_total_weight_that_is_too_large_to_count_is_refused() -> None:
-    with pytest.raises(LocalError, match="too much to count"):
-        votes.counted({"norm_bit": 0.0}, (1 << 29) + 1, 4)
+        votes.ones({"norm_bit": mean}, 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 import weakref
 from typing import Any
@@ -207,6 +208,7 @@ class Watched(InMemoryGrid):
         self.bytes_in_use: list[int] = []
 
     def pull_messages(self, message_ids: Any) -> list[Message]:
+        gc.collect()  # a RecordDict of Flower's refers to itself once its `array_records` were looked at, as a party's is
         self.alive.append(sum(message() is not None for message in self.delivered))
         self.bytes_in_use.append(tracemalloc.get_traced_memory()[0])
         replies = super().pull_messages(message_ids)
@@ -216,18 +218,20 @@ class Watched(InMemoryGrid):
 
 def test_masked_vectors_are_added_as_they_arrive() -> None:
     """The coordinator holds the sum and what one pull gives, however many parties have answered: O(model), not O(parties x model)."""
-    n, size = 20, 50_000
+    n, size = 20, 200_000
     grid = Watched(apps.client_app(apps.secure_mod()), n, keep_payloads=False)
     before = apps.record_of({"w": np.zeros(size, np.float32)})
+    gc.freeze()
     tracemalloc.start()
     try:
         replies = list(secure(grid).send_and_receive(apps.messages(grid, before)))
     finally:
         tracemalloc.stop()
+        gc.unfreeze()
     assert len(replies) == len(grid.delivered) == n
     assert max(grid.alive) <= 8
     # The pulls of UNMASK come last: requests and replies of TRAIN are gone from the grid, so what is left is the coordinator's.
-    assert grid.bytes_in_use[-1] - grid.bytes_in_use[0] < 6 * 4 * size
+    assert grid.bytes_in_use[-1] - grid.bytes_in_use[0] < 4 * 4 * size
 
 
 def test_eleven_hundred_parties_are_exact() -> None:

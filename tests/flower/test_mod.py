@@ -293,9 +293,10 @@ def test_a_fault_of_the_party_itself_is_told_as_one(caplog: pytest.LogCaptureFix
     ("policy", "settings", "text"),
     [
         (Policy(min_cohort=5), {}, "the cohort has 4 parties, this party takes part in 5 or more"),
-        (Policy(max_clip=0.5), {}, "the clip is 1, this party allows up to 0.5"),
+        (Policy(clip=(0.1, 0.5)), {}, "the clip is 1, this party allows 0.1 to 0.5"),
+        (Policy(weight_keys=("batches",)), {}, "the weight is 'num-examples', this party allows 'batches'"),
         (Policy(ring_bits=(8, 24)), {}, "the ring has 32 bits, this party allows 8 to 24"),
-        (Policy(max_parameters=10), {}, "this party allows up to 10"),
+        (Policy(max_parameters=10), {}, "this party allows 10"),
         (Policy(gamma=0.4), {}, "4"),
     ],
 )

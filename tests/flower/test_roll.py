@@ -97,7 +97,7 @@ def test_a_node_that_prepares_again_starts_with_a_clean_slate() -> None:
     for _ in range(4):
         enrolment, _, _ = enrol(roll, ids(grid, 0, 1, 2))
         epochs.append(enrolment.directory.header.epoch)
-        roll.directory_arrived(node)
+        roll.mark_well(node)
         roll.mark_absent(node, GONE)
     assert epochs == [1, 2, 3, 4]
 

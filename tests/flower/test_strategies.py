@@ -26,6 +26,7 @@ from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedPro
 
 from stfed.flower import SecureAggregation
 from stfed.flower.events import RoundReport
+from stfed.secagg.policy import Policy
 from tests.flower import apps
 
 N, ROUNDS = 5, 3
@@ -243,7 +244,8 @@ def test_another_weight_key_weights() -> None:
         return apps.update(partition, arrays, server_round), {"num-examples": 1 + partition}
 
     strategy = apps.secure(apps.only_training(weighted_by_key="batches"))
-    result = strategy.start(apps.secure_grid(N, app=apps.client_app(apps.secure_mod(), train=train)), apps.model(), 1)
+    mod = apps.secure_mod(policy=Policy(weight_keys=("batches",)))
+    result = strategy.start(apps.secure_grid(N, app=apps.client_app(mod, train=train)), apps.model(), 1)
     assert apps.distance(result.arrays, apps.mean_of(range(N), apps.model(), 1, by_batches)) <= errors(strategy.reports, apps.model())[0]
     assert strategy.reports[0].total_weight == sum(range(1, N + 1))
 

@@ -116,15 +116,35 @@ def test_malicious_mode_takes_the_complete_graph_only_and_more_than_half_above_t
 
 def test_plans_at_the_edges_of_the_policy() -> None:
     plan = plan_of(10, 40, 24)
-    Policy(ring_bits=(24, 24), max_clip=8.0, max_parameters=40).check_plan(plan, 10)
+    words = plan.vector_length + plan.wide_length
+    Policy(ring_bits=(24, 24), clip=(8.0, 8.0), max_parameters=words).check_plan(plan, 10)
     for policy, match in (
         (Policy(ring_bits=(25, 64)), "the ring has 24 bits, this party allows 25 to 64"),
         (Policy(ring_bits=(8, 23)), "the ring has 24 bits, this party allows 8 to 23"),
-        (Policy(max_clip=7.99), "the clip is 8, this party allows up to 7.99"),
-        (Policy(max_parameters=39), "words, this party allows up to 39"),
+        (Policy(clip=(1.0, 7.99)), "the clip is 8, this party allows 1 to 7.99"),
+        (Policy(clip=(8.01, 9.0)), "the clip is 8, this party allows 8.01 to 9"),
+        (Policy(max_parameters=words - 1), f"the vector has {words} words, this party allows {words - 1}"),
+        (Policy(weight_keys=("steps", "tokens")), "the weight is 'num-examples', this party allows 'steps', 'tokens'"),
+        (Policy(weight_keys=()), "the weight is 'num-examples'"),
     ):
         with pytest.raises(PlanError, match=match):
             policy.check_plan(plan, 10)
     for n in (9, 11):
         with pytest.raises(PlanError, match=f"sized for 10 parties, the cohort has {n}"):
             Policy().check_plan(plan, n)
+
+
+def test_a_uniform_weight_needs_no_name() -> None:
+    Policy(weight_keys=()).check_plan(plan_of(10, uniform=True, max_weight=1.0), 10)
+
+
+def test_small_cohorts_are_complete_graphs() -> None:
+    policy = Policy(gamma=0.0, delta=0.0)
+    chosen = choose(32, 0.0, 0.0, graph="sparse")
+    with pytest.raises(ParametersError, match="up to 32 parties this party takes part in complete graphs only"):
+        policy.check_parameters(32, chosen.k, chosen.t)
+    chosen = choose(33, 0.0, 0.0, graph="sparse")
+    assert chosen.k < 32
+    with pytest.raises(ParametersError, match="a ring has as many to the left as to the right"):
+        policy.check_parameters(33, 31, 16)
+    policy.check_parameters(33, chosen.k, chosen.t)

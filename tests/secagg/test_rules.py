@@ -144,8 +144,8 @@ PREPARE_RULES: list[Rule] = [
     ("t = 1: a share is the secret", ParametersError, "t = 1 shares", lambda s: s.but(t=1)),
     ("t = 0", ParametersError, "t = 0 shares", lambda s: s.but(t=0)),
     ("t above k", ParametersError, "t = 6 of k = 5", lambda s: s.but(t=6)),
-    ("an odd k on a ring", ParametersError, "k = 3 neighbours: a ring", lambda s: s.but(k=3)),
-    ("no neighbours", ParametersError, "k = 0 neighbours", lambda s: s.but(k=0)),
+    ("a sparse graph of few parties", ParametersError, "complete graphs only", lambda s: s.but(k=4)),
+    ("no neighbours", ParametersError, "complete graphs only", lambda s: s.but(k=0)),
     ("more neighbours than there are", ParametersError, "k = 6 neighbours", lambda s: s.but(k=6)),
     ("a plan sized for fewer parties: the sum could wrap", PlanError, "for 5 parties", lambda s: s.but(plan=plan_of(5).encode())),
     ("a plan sized for more parties", PlanError, "for 7 parties", lambda s: s.but(plan=plan_of(7).encode())),
@@ -178,7 +178,9 @@ POLICY_RULES: list[tuple[str, type[Exception], str, Policy]] = [
     ("t below min_threshold", ParametersError, "asks for 4 or more", Policy(min_threshold=4)),
     ("a ring that is too small", PlanError, "the ring has 32 bits", Policy(ring_bits=(33, 64))),
     ("a ring that is too large", PlanError, "the ring has 32 bits", Policy(ring_bits=(8, 31))),
-    ("a clip that is too large", PlanError, "the clip is 8", Policy(max_clip=7.9)),
+    ("a clip that is too large", PlanError, "the clip is 8", Policy(clip=(1.0, 7.9))),
+    ("a clip that is too small: signs would show", PlanError, "the clip is 8", Policy(clip=(8.1, 9.0))),
+    ("a weight that this party does not give", PlanError, "the weight is 'num-examples'", Policy(weight_keys=("steps",))),
     ("a vector that is too long", PlanError, "words", Policy(max_parameters=39)),
 ]
 
@@ -197,12 +199,42 @@ def test_the_corrupt_count_is_of_the_roster_and_never_above_the_cohort() -> None
     assert [corrupt_parties(10, 0.1, roster) for roster in (None, 10, 11, 100, 1000)] == [1, 1, 2, 10, 10]
 
 
-def test_a_sparse_graph_that_could_fall_apart_is_refused() -> None:
-    """k = 2 on a ring of 36: two drops in the right places cut it."""
+def test_a_sparse_graph_that_could_fall_apart_or_is_none_is_refused() -> None:
+    """k = 2 on a ring of 36: two drops in the right places cut it. An odd k leaves one side longer than the other."""
     scene = Scene(36, Policy(gamma=0.05, delta=0.05)).at("prepare")
-    with scene.refuses(ParametersError, "connectivity: with k = 2 neighbours"):
-        scene.answer(scene.but(k=2, t=2))
+    for k, t, match in ((2, 2, "connectivity: with k = 2 neighbours"), (25, 13, "k = 25 neighbours: a ring"), (0, 2, "k = 0 neighbours")):
+        with scene.refuses(ParametersError, match):
+            scene.answer(scene.but(k=k, t=t))
     scene.finishes()
+
+
+@pytest.mark.parametrize("changed", [{"clip": 4.0}, {"max_weight": 9.0}, {"ring_bits": 31}, {"size": 39}, {"metric_slots": 1}])
+def test_another_encoding_than_in_the_first_round_of_the_run_is_refused(changed: dict[str, Any]) -> None:
+    """A bound that varies from round to round asks, in the counts of what was out of range, one comparison after another."""
+    scene = Scene()
+    scene.finishes()
+    for _ in range(2):
+        scene.at("prepare")
+        with scene.refuses(PlanError, "another one than in the first round of this run"):
+            scene.answer(scene.but(plan=plan_of(6, **changed).encode()))
+        scene.finishes()
+        scene.protocol.join()  # and a new epoch is still the same run
+
+
+def test_another_encoding_is_fine_in_the_other_phase_in_another_cohort_or_by_policy() -> None:
+    scene = Scene()
+    scene.finishes()
+    scene.phase, scene.plan = Phase.EVALUATE, plan_of(6, clip=4.0)
+    scene.finishes()
+    scene.at("prepare")
+    with scene.refuses(PlanError, "for evaluate is another one"):
+        scene.answer(scene.but(plan=plan_of(6).encode()))
+    smaller = scene.but(plan=plan_of(5, clip=4.0).encode(), cohort=without(scene.request.cohort, scene.others[0]), k=4, t=3)
+    before = scene.snapshot()
+    assert scene.answer(smaller)
+    scene.restore(before)
+    scene.party.policy = Policy(fixed_encoding=False)
+    assert scene.answer(scene.but(plan=plan_of(6).encode()))
 
 
 def test_a_party_named_twice_in_the_cohort_cannot_be_written_down() -> None:

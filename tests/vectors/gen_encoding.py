@@ -1,8 +1,8 @@
 """Vectors of `stfed.encoding`: one scenario a file, with everything that a second implementation needs to replay it.
 
-A file holds the encoded plan, the model that all parties received, and for each party its model, weight, metrics, the bytes it drew as
-dither and the packed vector that must come out; then the packed sum and what it decodes to. Tensors are dtype, shape and little-endian
-bytes in hex. `wide_groups` is (limbs, count) of the wide numbers, in order.
+A file holds the encoded plan, the model that all parties received, and for each party its model, weight, metrics, the random bytes it
+drew (noise of the metrics, then dither) and the packed vector that must come out; then the packed sum and what it decodes to. Tensors
+are dtype, shape and little-endian bytes in hex. `wide_groups` is (limbs, count) of the wide numbers, in order.
 
 The sum is made here in Python integers, word by word and number by number.
 """
@@ -64,6 +64,10 @@ def floats(shift: float) -> Model:
     return {"w": ramp("float32", (13,), -3 + shift, 0.5 + shift / 16)}
 
 
+def ids(shift: float) -> Model:
+    return floats(shift) | {"id": np.array([2**40 + int(shift * 2**32), 7], np.int64)}
+
+
 def scenario(received: Model, senders: list[Sender], **settings: Any) -> str:
     plan = EncodingPlan.for_arrays(received, **settings)
     vectors, sent = [], []
@@ -76,7 +80,7 @@ def scenario(received: Model, senders: list[Sender], **settings: Any) -> str:
                 "trained": tensors(trained),
                 "weight": weight,
                 "metrics": metrics,
-                "dither": script.drawn.hex(),
+                "drawn": script.drawn.hex(),
                 "schema": update.schema.encode().hex(),
                 "clipped": update.clipped,
                 "vector": pack_vector(update.vector, plan).hex(),
@@ -122,12 +126,12 @@ def decoded(result: DecodedSum) -> dict[str, Any]:
 def generate() -> dict[str, bytes]:
     """File name, relative to this folder, to content."""
     mixed_senders: list[Sender] = [
-        (mixed(0.25), 40, {"loss": 0.5, "acc": 1}),
+        (mixed(0.25), 40, {"loss": 0.3, "acc": 1}),
         (mixed(-0.5), 2.5, {"loss": 1.75, "acc": 0.25}),
     ]
     even_senders: list[Sender] = [(floats(shift), 100, {"n": 3}) for shift in (0.125, -0.25, 0.5)]
     idle_sender: list[Sender] = [(floats(1), 7, {}), (floats(-1), 0, {})]
-    far_senders: list[Sender] = [(floats(20), 5000, {}), (floats(0.01), 3, {}), (floats(-9), -1, {})]
+    far_senders: list[Sender] = [(ids(20), 5000, {}), (ids(0.01), 3, {}), (ids(-9), -1, {})]
     equal_senders: list[Sender] = [(mixed(0.25), 40, {"loss": 0.5}), (mixed(-0.5), 9000, {"loss": 1.75})]
     evaluators: list[Sender] = [({}, 12, {"loss": 2.25, "correct": 9}), ({}, 30, {"loss": -1, "correct": 2**53})]
     tight = {"clip": 0.25, "max_weight": 50}
@@ -135,7 +139,7 @@ def generate() -> dict[str, bytes]:
         "every-dtype": scenario(mixed(0), mixed_senders, parties=3),
         "packed-ring-11": scenario(floats(0), even_senders, parties=5, ring_bits=11, clip=1.0, max_weight=100, metric_slots=1),
         "whole-ring-64": scenario(floats(0), idle_sender, parties=1000, ring_bits=64, metric_slots=0),
-        "clipped-and-saturated": scenario(floats(0), far_senders, parties=3, ring_bits=24, metric_slots=2, **tight),
+        "clipped-and-saturated": scenario(ids(0), far_senders, parties=3, ring_bits=24, metric_slots=2, **tight),
         "uniform": scenario(mixed(0), equal_senders, parties=2, ring_bits=20, max_weight=1, uniform=True, metric_slots=2),
         "evaluation": scenario({}, evaluators, parties=4),
     }
