@@ -253,6 +253,14 @@ def test_a_fraction_of_the_nodes_is_sampled_as_ever() -> None:
     assert sum(record.step == "join" and record.direction == "down" for record in grid.dump) == 10
 
 
+def test_a_run_without_training_evaluates() -> None:
+    strategy = apps.secure(FedAvg(fraction_train=0.0))
+    result = strategy.start(apps.secure_grid(N), apps.model(), 2)
+    assert [report.phase for report in strategy.reports] == ["evaluate"] * 2
+    assert result.arrays == {}
+    assert set(result.evaluate_metrics_clientapp[2]) == {"eval_acc", "eval_loss"}
+
+
 def test_min_train_nodes_below_what_is_secure_says_so() -> None:
     grid = apps.secure_grid(8)
     with pytest.raises(QuorumError, match="2 of 2 parties have joined, 3 are needed") as caught:

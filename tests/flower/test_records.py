@@ -136,6 +136,11 @@ def record_of(**arrays: Any) -> RecordDict:
     return RecordDict({"arrays": apps.record_of(arrays)})
 
 
+def raw(dtype: str, shape: tuple[int, ...], stype: str) -> RecordDict:
+    """An array whose bytes do not say what they are."""
+    return RecordDict({"arrays": ArrayRecord({"w": Array(dtype, shape, stype, b"abcd")})})
+
+
 ZEROS = np.zeros(2, np.float32)
 DIFFERENT: list[RecordDict] = [
     content(),
@@ -169,6 +174,10 @@ DIFFERENT: list[RecordDict] = [
     record_of(w=ZEROS[:1], v=ZEROS[:1]),
     record_of(v=ZEROS[:1], w=ZEROS[:1]),
     record_of(w=-ZEROS),
+    raw("uint8", (4,), "raw"),
+    raw("int8", (4,), "raw"),
+    raw("uint8", (2, 2), "raw"),
+    raw("uint8", (4,), "other"),
 ]
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -152,6 +153,27 @@ def test_an_error_leaves_nothing() -> None:
         assert transaction.add_content(1, bytes(32))
         assert not transaction.add_content(1, bytes(32))
         assert transaction.add_content(2, bytes(32))
+
+
+def test_a_second_transaction_waits_for_the_first_even_to_read() -> None:
+    """A test-and-set needs it: two that read the same state would both find the round unused."""
+    folder, ours = apps.scratch(), context()
+    write(store_of(folder, ours), b"one")
+    entered, found = threading.Event(), []
+
+    def second() -> None:
+        with store_of(folder, ours).transaction(RUN) as transaction:
+            entered.set()
+            found.append(transaction.position())
+
+    waiting = threading.Thread(target=second)
+    with store_of(folder, ours).transaction(RUN) as transaction:
+        assert transaction.position() == (1, 0)
+        waiting.start()
+        assert not entered.wait(0.3)
+        transaction.write(2, 5, b"two")
+    waiting.join(30)
+    assert found == [(2, 5)]
 
 
 def test_ids_are_unsigned_and_runs_and_nodes_apart() -> None:

@@ -148,6 +148,22 @@ def test_every_float_comes_back_as_it_went_in(dtype: str, ring_bits: int) -> Non
         assert allowed < 1e-13
 
 
+@pytest.mark.parametrize("ring_bits", [8, 9, 32, 64])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_largest_change_of_everybody_at_once_does_not_wrap(ring_bits: int, sign: float) -> None:
+    """Everybody far over the clip and with the largest weight: the sum is as large as it can be, and it is n times the clip."""
+
+    def far(partition: int, arrays: apps.Arrays, server_round: int) -> apps.Trained:
+        return {name: value + np.float32(1000 * sign) for name, value in arrays.items()}, {"num-examples": 128}
+
+    n = 12
+    strategy = apps.secure(ring_bits=ring_bits)
+    before = apps.record_of({"w": np.zeros(50, np.float32)})
+    result = strategy.start(apps.secure_grid(n, app=apps.client_app(apps.secure_mod(), train=far)), before, 1)
+    np.testing.assert_allclose(result.arrays["w"].numpy(), sign, rtol=1e-6)
+    assert strategy.reports[0].clipped == 50 * n
+
+
 def counting(partition: int, arrays: apps.Arrays, server_round: int) -> apps.Trained:
     """Counters and masks beside a float: what a party does to them depends on the party."""
     change = {
