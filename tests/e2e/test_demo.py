@@ -34,7 +34,7 @@ def test_the_demo_runs_equals_plain_fedavg_and_leaves_sealed_models(tmp_path: Pa
     assert "secure and plain are equal" in result.stdout
     assert "1 dropped" in result.stdout
     events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
-    assert [event["event"] for event in events][0] == "start"
+    assert events[0]["event"] == "start"
     assert events[-1]["event"] == "end"
     assert events[-1]["failure"] is None
     sums = [event for event in events if event["event"] == "round" and event["phase"] == "train"]
