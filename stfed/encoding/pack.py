@@ -33,16 +33,16 @@ def packed_bytes(length: int, ring_bits: int) -> int:
 
 def pack(vector: NDArray[Any], ring_bits: int) -> bytes:
     """The packed values, exactly `packed_bytes(len(vector), ring_bits)` bytes; arguments and errors as `pack_into`."""
-    packed = io.BytesIO()
+    packed = io.BytesIO(bytes(packed_bytes(vector.size, ring_bits)))
     pack_into(packed, vector, ring_bits)
     return packed.getvalue()
 
 
 def pack_into(target: io.BytesIO, vector: NDArray[Any], ring_bits: int) -> None:
-    """Appends the packed values. A `BytesIO` grows in place and gives its buffer away, so the result is in memory once.
+    """Writes the packed values. A `BytesIO` made with its final size does not grow and gives its buffer away: one copy in memory.
 
     Args:
-        target: at its end.
+        target: standing where they belong.
         vector: shape (u,), the lane dtype of the ring, values under 2^`ring_bits`.
         ring_bits: 8 to 64.
 

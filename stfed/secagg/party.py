@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from stfed.crypto.identity import Identity
 from stfed.crypto.random import Entropy, system_entropy
@@ -18,16 +19,27 @@ from stfed.encoding import EncodingPlan
 from stfed.errors import DecodeError, LocalError
 from stfed.secagg import client
 from stfed.secagg.client import ClientState, Joined, MaskKeys, Prepared, Ready, Trained, Training
-from stfed.secagg.messages import Header, JoinRequest, Kind, Phase, PrepareRequest, TrainRequest, UnmaskRequest, peek
+from stfed.secagg.messages import Header, JoinRequest, Kind, Message, Phase, PrepareRequest, TrainRequest, UnmaskRequest, peek
 from stfed.secagg.params import Mode
 from stfed.secagg.policy import Policy
-from stfed.secagg.refusals import ContentReuseError, EpochError, PlanError, RoundOrderError, StateLostError, WrongRoundError, WrongStepError
+from stfed.secagg.refusals import (
+    ContentReuseError,
+    EpochError,
+    ModeError,
+    PlanError,
+    RoundOrderError,
+    StateLostError,
+    WrongRoundError,
+    WrongStepError,
+)
 from stfed.secagg.store import PartyStore, Transaction
 from stfed.secagg.transcript import RoundFacts
 from stfed.secagg.transitions import Event, require
 from stfed.wire import Reader, Writer
 
 _MAX_RECORD_BYTES = 1 << 31
+
+M = TypeVar("M", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +143,7 @@ class Party:
         Raises:
             RefusedError: the message breaks a rule, or the same content was trained on before in this phase.
         """
-        message = TrainRequest.decode(request)
+        message = _unsigned(TrainRequest.decode(request))
         with self._store.transaction(message.header.run) as transaction:
             record = self._record(transaction, message.header)
             state = record.state
@@ -168,7 +180,7 @@ class Party:
             return reply.encode()
 
     def _join(self, transaction: Transaction, request: bytes) -> bytes:
-        message = JoinRequest.decode(request)
+        message = _unsigned(JoinRequest.decode(request))
         header = message.header
         epoch, round_ = transaction.position()
         if header.epoch == epoch:
@@ -188,7 +200,7 @@ class Party:
         return encoded
 
     def _prepare(self, transaction: Transaction, record: _Record, request: bytes) -> bytes:
-        message = PrepareRequest.decode(request)
+        message = _unsigned(PrepareRequest.decode(request))
         state = record.state
         require(state, Event.PREPARE)
         if isinstance(state, Prepared | Training | Trained):
@@ -216,7 +228,7 @@ class Party:
         return tuple(sorted(pins.items()))
 
     def _unmask(self, transaction: Transaction, record: _Record, request: bytes) -> bytes:
-        message = UnmaskRequest.decode(request)
+        message = _unsigned(UnmaskRequest.decode(request))
         state = record.state
         require(state, Event.UNMASK)
         assert isinstance(state, Trained)
@@ -244,6 +256,13 @@ class Party:
         epoch, round_ = transaction.position()
         header = record.state.header
         transaction.write(max(epoch, header.epoch), max(round_, header.round), record.encode())
+
+
+def _unsigned(message: M) -> M:
+    """Refuses a signature that nobody would check: an ignored field is one in which two parties can be told different things."""
+    if message.signature:
+        raise ModeError(f"{message.KIND.name} is signed, but the run is semi-honest")
+    return message
 
 
 def _old_pins(transaction: Transaction) -> tuple[tuple[Phase, bytes], ...]:

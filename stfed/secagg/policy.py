@@ -59,6 +59,9 @@ class Policy:
     roster: int | None = None
 
     def __post_init__(self) -> None:
+        # Checked here, where the party's owner sees it, and not in the first PREPARE, where the coordinator would.
+        corrupt_parties(self.min_cohort, self.gamma, self.roster)
+        dropped_parties(self.min_cohort, self.delta)
         if self.min_cohort < 2:
             raise LocalError(f"min_cohort is {self.min_cohort}; a cohort of one is never a sum", hint="use 2 or more")
         if self.min_survivors < 2:

@@ -251,6 +251,8 @@ class Preparing(_RoundStep):
             prepare = Prepare.decode(data)
             if prepare.header != self.facts.header:
                 raise DecodeError("it belongs to another round")
+            if prepare.signature:
+                raise DecodeError("it is signed, but the round is semi-honest")
             if len(prepare.dealt) != self.facts.k:
                 raise DecodeError(f"it deals shares to {len(prepare.dealt)} neighbours, k = {self.facts.k}")
             if len(prepare.box) != self.facts.k * _SEED_BYTES + aead.TAG_BYTES:
@@ -367,6 +369,8 @@ class Collecting(_RoundStep):
             masked = Masked.decode(data)
             if masked.header != self.facts.header:
                 raise DecodeError("it belongs to another round")
+            if masked.signature:
+                raise DecodeError("it is signed, but the round is semi-honest")
             if masked.payload_bytes != len(payload) or len(payload) != self._payload_bytes:
                 raise DecodeError(f"its vector has {len(payload)} bytes, {self._payload_bytes} are due")
             if masked.payload_digest and not equal(masked.payload_digest, hashlib.sha256(payload).digest()):
@@ -472,6 +476,8 @@ class Unmasking(_RoundStep):
             unmask = Unmask.decode(data)
             if unmask.header != header:
                 raise DecodeError("it belongs to another round")
+            if unmask.signature:
+                raise DecodeError("it is signed, but the round is semi-honest")
             if len(unmask.shares) != len(dealers):
                 raise DecodeError(f"it has {len(unmask.shares)} shares, {len(dealers)} are due")
             for dealer, (of, _) in zip(dealers, unmask.shares, strict=True):

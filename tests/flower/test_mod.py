@@ -239,16 +239,19 @@ def test_clipped_coordinates_are_counted_and_not_hidden(caplog: pytest.LogCaptur
     assert f"{size} coordinates of {N} updates were clipped to 1; raise clip" in caplog.text
 
 
-def test_metrics_that_differ_between_parties_cost_those_who_differ_from_the_first() -> None:
+@pytest.mark.parametrize("odd", [0, 2])
+def test_metrics_that_differ_cost_whoever_differs_from_most(odd: int) -> None:
+    """Also where the odd one answers first."""
+
     def train(partition: int, arrays: apps.Arrays, server_round: int) -> apps.Trained:
-        extra = {"f1": 0.5} if partition == 2 else {}
+        extra = {"f1": 0.5} if partition == odd else {}
         return apps.update(partition, arrays, server_round), {"num-examples": 5, **extra}
 
     strategy = apps.secure()
     grid = apps.secure_grid(N, app=apps.client_app(apps.secure_mod(), train=train))
     strategy.start(grid, apps.model(), 1)
-    assert apps.parties(grid, strategy.reports[0].summed) == [0, 1, 3]
-    drop = strategy.reports[0].dropped[grid.node(2).node_id]
+    assert apps.parties(grid, strategy.reports[0].summed) == [party for party in range(N) if party != odd]
+    drop = strategy.reports[0].dropped[grid.node(odd).node_id]
     assert (drop["step"], drop["reason"]) == ("train", "metrics that the others do not have")
 
 
