@@ -406,10 +406,17 @@ class Collecting(_RoundStep):
         for party in self.alive:
             if party not in summed:
                 self._round.drop(party, "train", DropReason.NO_REPLY)
+        gone = set(self.facts.cohort) - summed
         if len(summed) < self._round.floor or most is None:
-            gone = set(self.facts.cohort) - summed
             raise QuorumError(
                 f"{len(summed)} of {self.facts.n} parties sent an update, {self._round.floor} are needed ({self._round.described(gone)})",
+                missing=self._round.missing(gone),
+            )
+        neighbours, t = self._round.neighbours, self.facts.t
+        if short := sum(sum(holder in summed for holder in neighbours[party]) < t for party in self._prepares):
+            raise QuorumError(
+                f"{len(summed)} of {self.facts.n} parties sent an update, too few to recover the secrets of {short} parties, which t = {t} "
+                f"of their share-holders must answer for ({self._round.described(gone)})",
                 missing=self._round.missing(gone),
             )
         return Unmasking(self._round, self._prepares, self.plan, self.transcript, total, tuple(sorted(summed)), most)
