@@ -243,17 +243,17 @@ def failing(why: Callable[[], object]) -> Any:
 
 class Patient(Exception):
     def __str__(self) -> str:
-        return "patient 12345"
+        return "patient Zwetschge-12345"
 
 
 @pytest.mark.parametrize(
     "why",
     [
-        lambda: (_ for _ in ()).throw(ValueError("patient 12345")),
-        lambda: (_ for _ in ()).throw(Patient("patient 12345")),
-        lambda: (_ for _ in ()).throw(QuorumError("patient 12345", hint="patient 12345")),
-        lambda: {}["patient 12345"],
-        lambda: (_ for _ in ()).throw(UnicodeDecodeError("utf-8", b"patient 12345", 0, 1, "patient 12345")),
+        lambda: (_ for _ in ()).throw(ValueError("patient Zwetschge-12345")),
+        lambda: (_ for _ in ()).throw(Patient("patient Zwetschge-12345")),
+        lambda: (_ for _ in ()).throw(QuorumError("patient Zwetschge-12345", hint="patient Zwetschge-12345")),
+        lambda: {}["patient Zwetschge-12345"],
+        lambda: (_ for _ in ()).throw(UnicodeDecodeError("utf-8", b"patient Zwetschge-12345", 0, 1, "patient Zwetschge-12345")),
     ],
 )
 def test_no_text_of_an_exception_leaves_a_party(why: Callable[[], object]) -> None:
@@ -261,10 +261,10 @@ def test_no_text_of_an_exception_leaves_a_party(why: Callable[[], object]) -> No
     grid = apps.secure_grid(N, app=failing(why))
     with pytest.raises(QuorumError) as caught:
         apps.secure().start(grid, apps.model(), 1)
-    assert b"12345" not in received(grid)
+    assert b"Zwetschge" not in received(grid)
     error: BaseException | None = caught.value
     while error is not None:
-        assert "12345" not in f"{error!r} {error} {vars(error)}"
+        assert "Zwetschge" not in f"{error!r} {error} {vars(error)}"
         error = error.__cause__ or error.__context__
 
 
@@ -272,11 +272,11 @@ def test_the_plain_run_shows_the_text_of_an_exception() -> None:
     """What the test above would find."""
 
     def broken(partition: int, arrays: apps.Arrays, server_round: int) -> apps.Trained:
-        raise ValueError("patient 12345")
+        raise ValueError("patient Zwetschge-12345")
 
     grid = apps.plain_grid(N, app=apps.client_app(train=broken))
     apps.only_training().start(grid, apps.model(), 1)
-    assert b"patient 12345" in received(grid)
+    assert b"patient Zwetschge-12345" in received(grid)
 
 
 def test_the_names_of_metrics_are_public_and_their_number_of_examples_is_not() -> None:
