@@ -257,23 +257,23 @@ def test_metrics_that_differ_cost_whoever_differs_from_most(odd: int) -> None:
 
 def test_an_exception_of_the_function_is_told_by_its_type_only(caplog: pytest.LogCaptureFixture) -> None:
     def train(partition: int, arrays: apps.Arrays, server_round: int) -> apps.Trained:
-        raise ValueError("patient 12345")
+        raise ValueError("patient Zwetschge-12345")
 
     with caplog.at_level(logging.ERROR, "stfed"):
         error, grid = round_of(apps.client_app(apps.secure_mod(), train=train))
     assert "the train function raised ValueError (details are in this party's own log)" in str(error)
     assert "12345" not in str(error)
-    assert not any(b"12345" in record.payload for record in grid.dump)
-    assert "patient 12345" in caplog.text
+    assert not any(b"Zwetschge" in record.payload for record in grid.dump)
+    assert "patient Zwetschge-12345" in caplog.text
 
 
 def test_an_error_that_the_function_or_a_mod_answers_with_is_told_by_its_code_only() -> None:
     def failing(message: Message, context: Context, call_next: Any) -> Message:
-        return Message(Error(code=77, reason="patient 12345"), reply_to=message)
+        return Message(Error(code=77, reason="patient Zwetschge-12345"), reply_to=message)
 
     error, grid = round_of(apps.client_app(apps.secure_mod(), train_mods=[failing]))
     assert "the train function answered with error code 77" in str(error)
-    assert not any(b"12345" in record.payload for record in grid.dump)
+    assert not any(b"Zwetschge" in record.payload for record in grid.dump)
 
 
 def test_a_fault_of_the_party_itself_is_told_as_one(caplog: pytest.LogCaptureFixture) -> None:
@@ -382,9 +382,9 @@ def test_arrays_that_are_no_numpy_arrays_are_refused() -> None:
     def odd() -> RecordDict:
         record = apps.model()
         array = record["scalar"]
-        record["scalar"] = type(array)(dtype="float32", shape=(), stype="pickle", data=b"patient 12345")
+        record["scalar"] = type(array)(dtype="float32", shape=(), stype="pickle", data=b"patient Zwetschge-12345")
         return RecordDict({"arrays": ArrayRecord(dict(record)), "metrics": metrics()})
 
     error, grid = round_of(replying(odd))
     assert "cannot" in str(error)
-    assert not any(b"12345" in record.payload for record in grid.dump)
+    assert not any(b"Zwetschge" in record.payload for record in grid.dump)
