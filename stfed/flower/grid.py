@@ -24,8 +24,9 @@ from stfed.flower import votes
 from stfed.flower.courier import Courier
 from stfed.flower.events import EventLog, RoundReport
 from stfed.flower.journal import Journal
+from stfed.flower.request import Request
 from stfed.flower.roll import Roll
-from stfed.flower.round import Request, SecureRound
+from stfed.flower.round import SecureRound
 from stfed.flower.settings import Settings
 from stfed.secagg.messages import Phase
 
@@ -47,6 +48,10 @@ class SharedArray(Array):
         """The values, not to be written to."""
         values: NDArray[Any] = self.__dict__["_values"]
         return values
+
+
+def _single_replies() -> LocalError:
+    return LocalError("push_messages and pull_messages return single replies, which a secure round never has", hint="use send_and_receive")
 
 
 class SecureGrid(Grid):
@@ -94,15 +99,11 @@ class SecureGrid(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Refused: replies that are pulled one by one would be replies of single parties."""
-        raise LocalError(
-            "push_messages and pull_messages return single replies, which a secure round never has", hint="use send_and_receive"
-        )
+        raise _single_replies()
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Refused, as `push_messages`."""
-        raise LocalError(
-            "push_messages and pull_messages return single replies, which a secure round never has", hint="use send_and_receive"
-        )
+        raise _single_replies()
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """One secure round.
