@@ -14,7 +14,10 @@ on a line of its own; `str(error)` has both. No error ever carries key material 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import reprlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class StfedError(Exception):
@@ -68,3 +71,30 @@ class DecodeError(StfedError, ValueError):
 
 class SealError(StfedError):
     """A sealed file cannot be written, opened or trusted."""
+
+
+class MalformedError(SealError, DecodeError):
+    """These bytes are no file, key, roster or log of ours and no safetensors file: cut off, non-canonical, or out of bounds."""
+
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel = 1
+_REPR.maxstring = _REPR.maxother = 80
+
+
+def shown(value: object) -> str:
+    """A value as an error quotes it: escaped, so that it can't steer a terminal; short; never a secret key put there by mistake."""
+    text = _REPR.repr(value)
+    return "(a secret key)" if "SECRET-KEY-" in text.upper() or "SIGNING-KEY-" in text.upper() else text
+
+
+@contextmanager
+def about(file: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Puts the file's name in front of any `SealError` that leaves the block."""
+    try:
+        yield
+    except SealError as error:
+        if file is not None:
+            error.message = f"{os.fspath(file)}: {error.message}"
+            error.args = (error.message,)
+        raise

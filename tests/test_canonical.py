@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stfed.errors import LocalError
-from stfed.sealed import canonical
-from stfed.sealed.errors import MalformedError
+from stfed import canonical
+from stfed.errors import LocalError, MalformedError
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(SCALARS, lambda inside: st.lists(inside) | st.dictionaries(st.text(), inside), max_leaves=20)

@@ -11,8 +11,7 @@ import json
 import math
 from typing import Any, NoReturn
 
-from stfed.errors import LocalError
-from stfed.sealed.errors import MalformedError, shown
+from stfed.errors import LocalError, MalformedError, shown
 
 
 class _Refused(ValueError):
