@@ -42,7 +42,27 @@ class Label(bytes, Enum):
     # party's store
     STORE_RECORD = b"stfed/party/store-record/1"
     STORE_RATCHET = b"stfed/party/store-ratchet/1"
+    # keys
+    KEY_FILE = b"stfed/keys/key-file/1"
+    KEY_FILE_KEY = b"stfed/keys/key-file-key/1"
+    KEY_FILE_COMMITMENT = b"stfed/keys/key-file-commitment/1"
+    ROSTER = b"stfed/keys/roster/1"
     # sealed files
     SEALED_FILE_KEY = b"stfed/sealed/file-key/1"
     SEALED_PAYLOAD = b"stfed/sealed/payload/1"
     SEALED_POLICY = b"stfed/sealed/policy/1"
+    SEALED_STATED = b"stfed/sealed/stated/1"
+    SEALED_SIGNERS = b"stfed/sealed/signers/1"
+    SEALED_PROVENANCE = b"stfed/sealed/provenance/1"
+    SEALED_RECIPIENTS = b"stfed/sealed/recipients/1"
+    SEALED_PASSPHRASE = b"stfed/sealed/passphrase/1"
+    SEALED_STANZA_TAG = b"stfed/sealed/stanza-tag/1"
+    SEALED_DIGESTS = b"stfed/sealed/digests/1"
+    SEALED_MANIFEST = b"stfed/sealed/manifest/1"
+    SEALED_SIGNATURE = b"stfed/sealed/signature/1"
+    SEALED_GRANT = b"stfed/sealed/grant/1"
+    SEALED_CHAIN = b"stfed/sealed/chain/1"
+    SEALED_INDEX = b"stfed/sealed/index/1"
+    # key service
+    KEY_REQUEST = b"stfed/keyserver/request/1"
+    KEY_REPLY = b"stfed/keyserver/reply/1"

@@ -124,3 +124,39 @@ def test_repr_shows_the_fingerprint_only() -> None:
 
 def test_a_bad_signature_is_the_peers_fault() -> None:
     assert issubclass(BadSignatureError, PeerError)
+
+
+# Bare texts, for formats that fix what is signed.
+
+
+@given(st.binary(min_size=1, max_size=80).filter(lambda text: text[0] != 0))
+def test_a_signed_text_verifies_and_is_signed_as_it_is(text: bytes) -> None:
+    signature = ALICE.sign_text(text)
+    identity.verify_text(ALICE.public_bytes, signature, text)
+    Ed25519PublicKey.from_public_bytes(ALICE.public_bytes).verify(signature, text)
+    with pytest.raises(BadSignatureError, match="signature of the text"):
+        identity.verify_text(ALICE.public_bytes, signature, text + b"\n")
+    with pytest.raises(BadSignatureError):
+        identity.verify_text(Identity.generate(system_entropy).public_bytes, signature, text)
+
+
+@given(st.sampled_from(Label), PARTS)
+def test_nothing_framed_is_a_text_and_no_text_is_framed(label: Label, parts: list[bytes]) -> None:
+    message = framed(label, *parts)
+    assert message[0] == 0
+    with pytest.raises(LocalError, match="zero byte"):
+        ALICE.sign_text(message)
+    with pytest.raises(BadSignatureError, match="zero byte"):
+        identity.verify_text(ALICE.public_bytes, ALICE.sign(label, *parts), message)
+
+
+def test_an_empty_text_is_not_signed() -> None:
+    with pytest.raises(LocalError, match="empty"):
+        ALICE.sign_text(b"")
+    with pytest.raises(BadSignatureError, match="empty"):
+        identity.verify_text(ALICE.public_bytes, Ed25519PrivateKey.from_private_bytes(bytes(range(32))).sign(b""), b"")
+
+
+def test_a_key_that_fits_every_text_is_refused() -> None:
+    with pytest.raises(BadSignatureError, match="pinned"):
+        identity.verify_text((1).to_bytes(32, "little"), (1).to_bytes(32, "little") + bytes(32), b"anything")

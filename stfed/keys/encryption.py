@@ -3,15 +3,15 @@
     mlkem768x25519   X-Wing, post-quantum and classical at once: `age1pq1...`, `AGE-SECRET-KEY-PQ-1...`. The default.
     x25519           short keys, no protection from a future quantum computer: `age1...`, `AGE-SECRET-KEY-1...`
 
-Secret keys are seeds of 32 bytes. No input or output here; files are the business of `stfed.sealed.keyring`.
+Secret keys are seeds of 32 bytes. No input or output here; files are the business of `stfed.keys.keyfile`.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey, Suite
 
 from stfed.crypto.random import Entropy, system_entropy
-from stfed.errors import LocalError
-from stfed.sealed import bech32
-from stfed.sealed.errors import MalformedError, shown
+from stfed.errors import LocalError, MalformedError, shown
+from stfed.keys import bech32
+from stfed.keys.fingerprint import fingerprint
 
 SEED_BYTES = 32
 FILE_KEY_BYTES = 32
@@ -32,19 +32,12 @@ _PrivateKey = X25519PrivateKey | MLKEM768X25519PrivateKey
 _PublicKey = X25519PublicKey | MLKEM768X25519PublicKey
 
 
-def _hybrid_halves(seed: bytes) -> tuple[MLKEM768PrivateKey, X25519PrivateKey]:
+def _hybrid_pair(seed: bytes) -> tuple[_PrivateKey, bytes]:
     """X-Wing's key expansion: SHAKE256 of the seed gives the ML-KEM seed (64 bytes) and the X25519 key (32)."""
     expanded = hashlib.shake_256(seed).digest(96)
-    return MLKEM768PrivateKey.from_seed_bytes(expanded[:64]), X25519PrivateKey.from_private_bytes(expanded[64:])
-
-
-def _hybrid_private(seed: bytes) -> _PrivateKey:
-    return MLKEM768X25519PrivateKey(*_hybrid_halves(seed))
-
-
-def _hybrid_public_bytes(seed: bytes) -> bytes:
-    lattice, curve = _hybrid_halves(seed)
-    return lattice.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
+    lattice, curve = MLKEM768PrivateKey.from_seed_bytes(expanded[:64]), X25519PrivateKey.from_private_bytes(expanded[64:])
+    public = lattice.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
+    return MLKEM768X25519PrivateKey(lattice, curve), public
 
 
 def _hybrid_public(data: bytes) -> _PublicKey:
@@ -52,8 +45,9 @@ def _hybrid_public(data: bytes) -> _PublicKey:
     return MLKEM768X25519PublicKey(MLKEM768PublicKey.from_public_bytes(lattice), X25519PublicKey.from_public_bytes(curve))
 
 
-def _x25519_public_bytes(seed: bytes) -> bytes:
-    return X25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+def _x25519_pair(seed: bytes) -> tuple[_PrivateKey, bytes]:
+    private = X25519PrivateKey.from_private_bytes(seed)
+    return private, private.public_key().public_bytes_raw()
 
 
 @dataclass(frozen=True)
@@ -67,9 +61,8 @@ class Kind:
     public_bytes: int
     encapsulated_bytes: int
     suite: Suite
-    private: Callable[[bytes], _PrivateKey]
+    pair: Callable[[bytes], tuple[_PrivateKey, bytes]]
     public: Callable[[bytes], _PublicKey]
-    public_of_seed: Callable[[bytes], bytes]
 
     @property
     def body_bytes(self) -> int:
@@ -83,11 +76,11 @@ def _suite(kem: KEM) -> Suite:
 
 HYBRID = Kind(
     "mlkem768x25519", "hybrid", "age1pq", "age-secret-key-pq-", 1216, 1120,
-    _suite(KEM.MLKEM768_X25519), _hybrid_private, _hybrid_public, _hybrid_public_bytes,
+    _suite(KEM.MLKEM768_X25519), _hybrid_pair, _hybrid_public,
 )  # fmt: skip
 X25519 = Kind(
     "x25519", "x25519", "age", "age-secret-key-", 32, 32,
-    _suite(KEM.X25519), X25519PrivateKey.from_private_bytes, X25519PublicKey.from_public_bytes, _x25519_public_bytes,
+    _suite(KEM.X25519), _x25519_pair, X25519PublicKey.from_public_bytes,
 )  # fmt: skip
 KINDS = {kind.name: kind for kind in (HYBRID, X25519)}
 
@@ -111,7 +104,9 @@ class Recipient:
     def from_string(cls, text: str) -> Self:
         """Reads `age1pq1...` or `age1...`; MalformedError if it is neither."""
         prefix, data = bech32.decode(text)
-        if prefix.startswith("age-secret-key-"):
+        if prefix in ("stfedsig", "stfedsigpq"):
+            raise MalformedError("this key is for signatures; one for encryption is needed here", hint="it starts with age1pq1 or age1")
+        if prefix.startswith(("age-secret-key-", "stfed-signing-key-")):
             raise MalformedError("this is a secret key; a public key is needed here", hint="use the KEY.pub beside it, and keep it secret")
         for kind in KINDS.values():
             if prefix == kind.prefix and len(data) == kind.public_bytes:
@@ -126,11 +121,10 @@ class Recipient:
     def __repr__(self) -> str:
         return f"Recipient({self.kind.name}, {self.fingerprint})"
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """80 bits for people to compare: the start of SHA-256 over the key as it is written, in base 32."""
-        letters = base64.b32encode(hashlib.sha256(str(self).encode("ascii")).digest()[:10]).decode("ascii").lower()
-        return "-".join(letters[at : at + 4] for at in range(0, len(letters), 4))
+        """80 bits for people to compare, of the key as it is written."""
+        return fingerprint(str(self))
 
 
 @dataclass(frozen=True, repr=False)
@@ -147,16 +141,22 @@ class Identity:
         for kind in KINDS.values():
             if prefix == kind.secret_prefix and len(data) == SEED_BYTES:
                 return cls(kind, data)
+        if prefix in ("stfed-signing-key-", "stfed-signing-key-pq-"):
+            raise MalformedError("this secret key is for signatures; one for encryption is needed here")
         raise MalformedError("this is no secret key", hint="it starts with AGE-SECRET-KEY-PQ-1 or AGE-SECRET-KEY-1")
 
     def secret_string(self) -> str:
         """The secret key as it is kept in a file."""
         return bech32.encode(self.kind.secret_prefix, self._seed).upper()
 
-    @property
+    @cached_property
     def recipient(self) -> Recipient:
         """The public key that belongs to it."""
-        return Recipient(self.kind, self.kind.public_of_seed(self._seed))
+        return Recipient(self.kind, self._pair[1])
+
+    @cached_property
+    def _pair(self) -> tuple[_PrivateKey, bytes]:
+        return self.kind.pair(self._seed)
 
     def __repr__(self) -> str:
         return f"Identity({self.kind.name}, {self.recipient.fingerprint}, secret hidden)"
@@ -165,7 +165,7 @@ class Identity:
 
     def decrypt(self, body: bytes, info: bytes) -> bytes:
         """HPKE's Open, base mode; InvalidTag or ValueError from `cryptography` if `body` is not for this key and `info`."""
-        return self.kind.suite.decrypt(body, self.kind.private(self._seed), info=info)
+        return self.kind.suite.decrypt(body, self._pair[0], info=info)
 
 
 def generate_keypair(kind: str = "hybrid", *, entropy: Entropy = system_entropy) -> tuple[Identity, Recipient]:

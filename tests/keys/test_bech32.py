@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stfed.sealed import bech32
-from stfed.sealed.errors import MalformedError
+from stfed.errors import MalformedError
+from stfed.keys import bech32
 
 LETTERS = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 PREFIXES = st.text("abcdefghijklmnopqrstuvwxyz-1", min_size=1, max_size=20)

@@ -1,25 +1,24 @@
 """Keys are written as age writes them, and secrets never show."""
 
+import json
 import pickle
 import traceback
 from typing import Any
 
 import pytest
 
-from stfed.errors import LocalError
-from stfed.sealed import bech32
-from stfed.sealed.errors import MalformedError
-from stfed.sealed.keys import HYBRID, KINDS, X25519, Identity, Recipient, generate_keypair, kind_named
+from stfed.errors import LocalError, MalformedError
+from stfed.keys import bech32
+from stfed.keys.encryption import HYBRID, KINDS, X25519, Identity, Recipient, generate_keypair, kind_named
+from tests.keys.material import VECTORS, Script, keypair, signer, vectors
 
-from .material import Script, keypair, load_json
-
-AGE: dict[str, Any] = load_json("age.json")
-OURS: list[dict[str, Any]] = load_json("keys.json")
+AGE: dict[str, Any] = json.loads((VECTORS / "sealed" / "age.json").read_bytes())
+OURS: list[dict[str, Any]] = vectors("encryption")
 
 
 def test_there_are_vectors() -> None:
     assert len(AGE["keys"]) == 2
-    assert len(OURS) == 3
+    assert len(OURS) == 4
 
 
 @pytest.mark.parametrize("entry", AGE["keys"] + OURS, ids=lambda entry: entry.get("source", entry.get("name")))
@@ -74,6 +73,12 @@ def test_a_key_of_the_wrong_sort(kind: str) -> None:
     assert secret[20:40] not in "".join(traceback.format_exception(caught.value))
     with pytest.raises(MalformedError, match="this is no secret key"):
         Identity.from_string(str(recipient))
+    with pytest.raises(MalformedError, match="for signatures; one for encryption is needed"):
+        Recipient.from_string(str(signer().public))
+    with pytest.raises(MalformedError, match="for signatures; one for encryption is needed"):
+        Identity.from_string(signer().secret_string())
+    with pytest.raises(MalformedError, match="this is a secret key"):
+        Recipient.from_string(signer().secret_string())
     with pytest.raises(MalformedError, match="checksum") as caught:
         Identity.from_string(secret[:-1] + ("Q" if secret[-1] != "Q" else "P"))
     assert secret[20:40] not in "".join(traceback.format_exception(caught.value))
