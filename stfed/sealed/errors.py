@@ -1,23 +1,14 @@
-"""Why a sealed file was refused, told apart as far as a caller can act on it.
+"""Why a sealed file was refused, told apart as far as a caller can act on it; with `stfed.errors.MalformedError` these are all the ways.
 
-All are `SealError` but the last, which is the caller's own mistake. Only `NotARecipientError` may be answered by trying another key:
-age's rule, so that no other failure can be used to probe which key somebody holds.
+All are `SealError` but the last, which is the caller's own mistake. Only `NotARecipientError` may be answered by trying another key: age's
+rule, so that no other failure can be used to probe which key somebody holds.
 """
 
 from __future__ import annotations
 
-import os
-import reprlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from safetensors import SafetensorError
 
-from stfed.errors import DecodeError, LocalError, SealError
-
-
-class MalformedError(SealError, DecodeError):
-    """These bytes are no sealed file, no key and no safetensors file: cut off, non-canonical, or out of bounds."""
+from stfed.errors import LocalError, SealError
 
 
 class UnsupportedError(SealError):
@@ -32,27 +23,29 @@ class NotARecipientError(SealError):
     """The file is sealed to others: none of the identities given is among its recipients."""
 
 
+class WrongPassphraseError(NotARecipientError):
+    """The passphrase does not open the file: it is another one, or the entry for it was changed. The two cannot be told apart."""
+
+
+class UntrustedError(SealError):
+    """Nobody whom the reader trusts signed the file: it is unsigned, or signed by others only."""
+
+
+class RollbackError(SealError):
+    """The file is older than what the reader has seen, or asks for, or contradicts it."""
+
+
+class AccessDeniedError(SealError):
+    """A rule about who may do what, when and for what, was not met.
+
+    Attributes:
+        rule: which one: "owners", "readers", "not-before", "not-after", "purpose".
+    """
+
+    def __init__(self, message: str, *, rule: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.rule = rule
+
+
 class TensorError(LocalError, SafetensorError):
     """The tensor asked for or handed in does not suit, in the cases where safetensors raises `SafetensorError`."""
-
-
-_REPR = reprlib.Repr()
-_REPR.maxlevel = 1
-_REPR.maxstring = _REPR.maxother = 80
-
-
-def shown(value: object) -> str:
-    """A value from a file as an error quotes it: escaped, so that it can't steer a terminal, and short."""
-    return _REPR.repr(value)
-
-
-@contextmanager
-def about(file: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Puts the file's name in front of any `SealError` that leaves the block."""
-    try:
-        yield
-    except SealError as error:
-        if file is not None:
-            error.message = f"{os.fspath(file)}: {error.message}"
-            error.args = (error.message,)
-        raise

@@ -21,8 +21,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from stfed.crypto.random import Entropy
-from stfed.errors import LocalError
-from stfed.sealed.errors import MalformedError, TamperedError, UnsupportedError
+from stfed.errors import LocalError, MalformedError
+from stfed.sealed.errors import TamperedError, UnsupportedError
 
 KEY_BYTES = 32
 IV_BYTES = 32

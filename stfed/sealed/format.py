@@ -3,11 +3,11 @@
     4,096 bytes      length (8, little-endian) and JSON header, space-padded: a valid safetensors file with tensors of bytes
     2 x slot_bytes   "stfed.envelope": slots A and B
     payload_bytes    "stfed.payload": FLOE ciphertext of a plain safetensors file
+    digests_bytes    "stfed.digests": hash of each ciphertext segment, in signed files only
 
-The header is a function of suite, file id, slot and payload length, and must equal it byte for byte: there is no second way to write the
-same file. A slot is generation (u64), length (u32), envelope, zeros and a SHA-256 over all of that. Two of them let a later release
-replace the envelope in place by writing the slot that is not in use, so that a crash at any moment leaves a good one; the checksum finds
-torn writes, not attacks.
+The header is a function of suite, file id and lengths, and must equal it byte for byte: there is no second way to write the same file. A
+slot is generation (u64), length (u32), envelope, zeros and a SHA-256 over all of that. Two of them let a grant replace the envelope in
+place by writing the slot that is not in use, so that a crash at any moment leaves a good one; the checksum finds torn writes, not attacks.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Self
 
-from stfed.errors import DecodeError, LocalError
-from stfed.sealed import canonical
+from stfed import canonical
+from stfed.errors import DecodeError, LocalError, MalformedError, shown
 from stfed.sealed.bounds import HEADER_BYTES, HEADER_CAP_BYTES, SLOT_MAX_BYTES, SLOT_MIN_BYTES
-from stfed.sealed.errors import MalformedError, UnsupportedError, shown
+from stfed.sealed.fields import fields, hexadecimal, only_fields, unknown
+from stfed.sealed.suites import Suite, suite_named
 from stfed.wire import Reader, Writer
 
 VERSION = 1
-SUITE = "floe-aes256gcm"
-"""FLOE (AES-256-GCM, HKDF-Expand-SHA-384) for the payload; HPKE base mode with HKDF-SHA256 and ChaCha20-Poly1305 for the file key."""
 FILE_ID_BYTES = 32
 
-_ENVELOPE, _PAYLOAD = "stfed.envelope", "stfed.payload"
+_ENVELOPE, _PAYLOAD, _DIGESTS = "stfed.envelope", "stfed.payload", "stfed.digests"
 _CHECKSUM_BYTES = 32
 _SLOT_OVERHEAD_BYTES = 8 + 4 + _CHECKSUM_BYTES
 
@@ -37,14 +36,18 @@ class Layout:
     """Where everything lies in a file.
 
     Attributes:
+        suite: the algorithms.
         file_id: 32 random bytes, new with every sealing.
         slot_bytes: length of one envelope slot, a power of two.
         payload_bytes: length of the FLOE message.
+        digests_bytes: length of the list of segment digests, 0 in an unsigned file.
     """
 
+    suite: Suite
     file_id: bytes
     slot_bytes: int
     payload_bytes: int
+    digests_bytes: int
 
     @property
     def payload_offset(self) -> int:
@@ -52,20 +55,26 @@ class Layout:
         return HEADER_BYTES + 2 * self.slot_bytes
 
     @property
+    def digests_offset(self) -> int:
+        """Where the list of digests begins."""
+        return self.payload_offset + self.payload_bytes
+
+    @property
     def file_bytes(self) -> int:
         """The size of the whole file."""
-        return self.payload_offset + self.payload_bytes
+        return self.digests_offset + self.digests_bytes
 
     def header(self) -> bytes:
         """The first 4,096 bytes of the file."""
-        slots, end = 2 * self.slot_bytes, 2 * self.slot_bytes + self.payload_bytes
-        text = canonical.encode(
-            {
-                "__metadata__": {"stfed": str(VERSION), "suite": SUITE, "file_id": self.file_id.hex()},
-                _ENVELOPE: {"dtype": "U8", "shape": [slots], "data_offsets": [0, slots]},
-                _PAYLOAD: {"dtype": "U8", "shape": [self.payload_bytes], "data_offsets": [slots, end]},
-            }
-        )
+        entries: dict[str, Any] = {
+            "__metadata__": {"stfed": str(VERSION), "suite": self.suite.name, "file_id": self.file_id.hex()},
+        }
+        at = 0
+        for name, size_bytes in ((_ENVELOPE, 2 * self.slot_bytes), (_PAYLOAD, self.payload_bytes), (_DIGESTS, self.digests_bytes)):
+            if size_bytes:
+                entries[name] = {"dtype": "U8", "shape": [size_bytes], "data_offsets": [at, at + size_bytes]}
+            at += size_bytes
+        text = canonical.encode(entries)
         return (HEADER_BYTES - 8).to_bytes(8, "little") + text.ljust(HEADER_BYTES - 8)
 
     @classmethod
@@ -88,11 +97,14 @@ class Layout:
             raise MalformedError("not sealed: it looks like a plain safetensors file" if plain else "not a safetensors file")
         parts = canonical.parse(first[8:HEADER_BYTES], "the header")
         metadata = fields(fields(parts, "the header", "__metadata__")["__metadata__"], "the header's metadata", "stfed", "suite", "file_id")
-        if (metadata["stfed"], metadata["suite"]) != (str(VERSION), SUITE):
-            raise unknown(f"version {shown(metadata['stfed'])} and suite {shown(metadata['suite'])}")
-        only_fields(parts, "the header", "__metadata__", _ENVELOPE, _PAYLOAD)
+        if metadata["stfed"] != str(VERSION):
+            raise unknown(f"version {shown(metadata['stfed'])}")
+        suite = suite_named(metadata["suite"])
+        names = (_ENVELOPE, _PAYLOAD, *((_DIGESTS,) if suite.hash else ()))
+        only_fields(parts, "the header", "__metadata__", *names)
         file_id = hexadecimal(metadata["file_id"], FILE_ID_BYTES, "the file id")
-        layout = cls(file_id, _length(parts[_ENVELOPE], _ENVELOPE) // 2, _length(parts[_PAYLOAD], _PAYLOAD))
+        lengths = [_length(parts[name], name) for name in names]
+        layout = cls(suite, file_id, lengths[0] // 2, lengths[1], sum(lengths[2:]))
         if not SLOT_MIN_BYTES <= layout.slot_bytes <= SLOT_MAX_BYTES or layout.slot_bytes & (layout.slot_bytes - 1):
             raise MalformedError(f"an envelope slot of {layout.slot_bytes} bytes is out of bounds")
         if layout.header() != first[:HEADER_BYTES]:
@@ -140,12 +152,17 @@ class Slot:
 
 
 def slot_bytes_for(envelope_bytes: int) -> int:
-    """The smallest slot that holds an envelope of this length: a power of two from 64 KiB up."""
+    """The smallest slot that holds twice an envelope of this length, so that there is room for grants: a power of two from 64 KiB up."""
     need = envelope_bytes + _SLOT_OVERHEAD_BYTES
-    size = max(SLOT_MIN_BYTES, 1 << (need - 1).bit_length())
-    if size > SLOT_MAX_BYTES:
+    size = max(SLOT_MIN_BYTES, 1 << (2 * need - 1).bit_length())
+    if need > SLOT_MAX_BYTES:
         raise LocalError(f"the envelope takes {envelope_bytes} bytes, the largest slot is {SLOT_MAX_BYTES}", hint="name fewer recipients")
-    return size
+    return min(size, SLOT_MAX_BYTES)
+
+
+def fits(envelope_bytes: int, slot_bytes: int) -> bool:
+    """Whether a slot of this size holds an envelope of this length."""
+    return envelope_bytes + _SLOT_OVERHEAD_BYTES <= slot_bytes
 
 
 def newest(slots: tuple[Slot | None, Slot | None]) -> Slot:
@@ -153,47 +170,13 @@ def newest(slots: tuple[Slot | None, Slot | None]) -> Slot:
 
     Raises:
         MalformedError: if neither is whole, or both claim the same generation.
-        UnsupportedError: if its generation is not the first: every later one is a grant.
     """
     whole = sorted((slot for slot in slots if slot is not None), key=lambda slot: slot.generation)
     if not whole:
         raise MalformedError("both envelope slots are damaged: nobody can open this file", hint="fetch it again, or restore it from a copy")
     if len({slot.generation for slot in whole}) != len(whole):
         raise MalformedError("both envelope slots claim the same generation")
-    if whole[-1].generation != 1:
-        raise unknown(f"envelope generation {whole[-1].generation}")
     return whole[-1]
-
-
-def unknown(what: str) -> UnsupportedError:
-    """The refusal of whatever this version does not understand."""
-    return UnsupportedError(f"the file has {what}, which this release does not know", hint="open it with a newer stfed")
-
-
-def fields(value: Any, what: str, *names: str) -> dict[str, Any]:
-    """`value` as a JSON object that has all of `names`, or MalformedError."""
-    if not isinstance(value, dict) or not all(name in value for name in names):
-        raise MalformedError(f"{what} is not a JSON object with {', '.join(names)}")
-    return value
-
-
-def only_fields(value: Any, what: str, *names: str) -> dict[str, Any]:
-    """As `fields`, and UnsupportedError if there is any other: every field is critical."""
-    extra = sorted(set(fields(value, what, *names)) - set(names))
-    if extra:
-        raise unknown(f"{shown(extra[0])} in {what}")
-    return fields(value, what, *names)
-
-
-def hexadecimal(value: Any, size_bytes: int, what: str) -> bytes:
-    """Exactly `size_bytes` bytes in lower-case hexadecimal, or MalformedError."""
-    try:
-        data = bytes.fromhex(value)
-    except (TypeError, ValueError):
-        data = b""
-    if len(data) != size_bytes or data.hex() != value:
-        raise MalformedError(f"{what} is not {size_bytes} bytes in hexadecimal")
-    return data
 
 
 def _length(entry: Any, name: str) -> int:

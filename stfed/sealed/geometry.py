@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from stfed.sealed.errors import MalformedError
+from stfed.errors import MalformedError
 from stfed.sealed.floe import HEADER_BYTES, OVERHEAD_BYTES
 
 
@@ -52,6 +52,11 @@ class Geometry:
         """Where the segment's plaintext begins and ends in the whole."""
         start = position * self.chunk_bytes
         return start, min(start + self.chunk_bytes, self.plain_bytes)
+
+    def sealed_bytes(self, position: int) -> int:
+        """Length of the segment, its overhead included."""
+        start, stop = self.span(position)
+        return stop - start + OVERHEAD_BYTES
 
     def offset(self, position: int) -> int:
         """Where the segment begins in the payload."""

@@ -10,72 +10,36 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from stfed.errors import LocalError
-from stfed.sealed import canonical
+from stfed import canonical
+from stfed.errors import LocalError, MalformedError, shown
+from stfed.sealed import bulk
 from stfed.sealed.bounds import HEADER_CAP_BYTES
-from stfed.sealed.errors import MalformedError, TensorError, shown
+from stfed.sealed.bulk import METADATA, USIZE_MAX
+from stfed.sealed.tensors import BY_ALIGNMENT, DTYPES, Dtype, Spec, TensorInfo, dtype_named
+
+__all__ = [
+    "ALIGNMENT_BYTES",
+    "DTYPES",
+    "Dtype",
+    "Header",
+    "Spec",
+    "TensorInfo",
+    "WrongTypeError",
+    "build",
+    "dtype_named",
+    "parse",
+    "refuse_sealed",
+]
 
 ALIGNMENT_BYTES = 64
-_METADATA = "__metadata__"
 _OUTER = "stfed.envelope"
-_USIZE_MAX = (1 << 64) - 1
+_quoted = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-class Dtype(NamedTuple):
-    """A tensor's element type: its code in the header, its length, and its name in numpy, ml_dtypes and torch."""
-
-    code: str
-    bits: int
-    name: str
-
-
-_BY_ALIGNMENT = (
-    Dtype("BOOL", 8, "bool"),
-    Dtype("F4", 4, "float4_e2m1fn_x2"),
-    Dtype("F6_E2M3", 6, "float6_e2m3fn"),
-    Dtype("F6_E3M2", 6, "float6_e3m2fn"),
-    Dtype("U8", 8, "uint8"),
-    Dtype("I8", 8, "int8"),
-    Dtype("F8_E5M2", 8, "float8_e5m2"),
-    Dtype("F8_E4M3", 8, "float8_e4m3fn"),
-    Dtype("F8_E8M0", 8, "float8_e8m0fnu"),
-    Dtype("F8_E4M3FNUZ", 8, "float8_e4m3fnuz"),
-    Dtype("F8_E5M2FNUZ", 8, "float8_e5m2fnuz"),
-    Dtype("I16", 16, "int16"),
-    Dtype("U16", 16, "uint16"),
-    Dtype("F16", 16, "float16"),
-    Dtype("BF16", 16, "bfloat16"),
-    Dtype("I32", 32, "int32"),
-    Dtype("U32", 32, "uint32"),
-    Dtype("F32", 32, "float32"),
-    Dtype("C64", 64, "complex64"),
-    Dtype("F64", 64, "float64"),
-    Dtype("I64", 64, "int64"),
-    Dtype("U64", 64, "uint64"),
-)
-DTYPES = {dtype.code: dtype for dtype in _BY_ALIGNMENT}
-_BY_NAME = {dtype.name: dtype for dtype in _BY_ALIGNMENT}
-_RANK = {dtype.code: rank for rank, dtype in enumerate(_BY_ALIGNMENT)}
-
-
-def dtype_named(name: str) -> Dtype:
-    """The type that numpy or torch calls `name`; TensorError if safetensors has none."""
-    try:
-        return _BY_NAME[name]
-    except KeyError:
-        raise TensorError(f"Unknown dtype {name!r}. Supported dtypes: {', '.join(_BY_NAME)}") from None
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """One tensor. `begin` and `end` count from the start of the data; `shape` counts elements, also where several share a byte."""
-
-    dtype: Dtype
-    shape: tuple[int, ...]
-    begin: int
-    end: int
+class WrongTypeError(LocalError, TypeError):
+    """An argument is of a wrong type, in the cases where safetensors raises `TypeError`."""
 
 
 @dataclass(frozen=True)
@@ -86,48 +50,58 @@ class Header:
         tensors: by name, in the order of their data.
         metadata: the file's own text, None if it has none.
         data_start: where the data begins in the file.
+        data_bytes: how much there is.
     """
 
     tensors: Mapping[str, TensorInfo]
     metadata: Mapping[str, str] | None
     data_start: int
-
-
-class Spec(NamedTuple):
-    """A tensor about to be written."""
-
-    dtype: Dtype
-    shape: tuple[int, ...]
-    size_bytes: int
+    data_bytes: int
 
 
 def build(specs: Mapping[str, Spec], metadata: Mapping[str, str] | None) -> tuple[bytes, list[str]]:
     """The file's first bytes, its length field included, and the names in the order in which their data must follow.
 
     Raises:
-        LocalError: for a name or metadata that safetensors cannot hold.
+        WrongTypeError: for a name or metadata that is no text.
+        LocalError: for those that safetensors cannot hold.
     """
-    entries: dict[str, Any] = {}
-    if metadata is not None:
-        if not all(isinstance(key, str) and isinstance(value, str) for key, value in metadata.items()):
-            raise LocalError("metadata maps text to text", hint="turn its values into strings")
-        entries[_METADATA] = dict(metadata)
-    order = sorted(specs, key=lambda name: (-_RANK[specs[name].dtype.code], name))
-    at = 0
+    entries = [] if metadata is None else [f'"{METADATA}":{_quoted(checked_metadata(metadata))}']
+    order, shapes, at = _ordered(specs), dict[tuple[int, ...], str](), 0
     for name in order:
-        if name == _METADATA:
-            raise LocalError(f"no tensor may be called {_METADATA}")
-        spec = specs[name]
-        entries[name] = {"dtype": spec.dtype.code, "shape": list(spec.shape), "data_offsets": [at, at + spec.size_bytes]}
-        at += spec.size_bytes
+        (code, _, _), shape, size_bytes = specs[name]
+        if shape not in shapes:
+            shapes[shape] = ",".join(map(str, shape))
+        end = at + size_bytes
+        entries.append(f'{_quoted(name)}:{{"dtype":"{code}","shape":[{shapes[shape]}],"data_offsets":[{at},{end}]}}')
+        at = end
     try:
-        text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+        text = f"{{{','.join(entries)}}}".encode()
     except UnicodeEncodeError:
         raise LocalError("a tensor name or metadata is not Unicode text") from None
     text = text.ljust(-(-(8 + len(text)) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES - 8)
     if len(text) > HEADER_CAP_BYTES:
         raise LocalError(f"the header would take {len(text)} bytes, safetensors allows {HEADER_CAP_BYTES}")
     return len(text).to_bytes(8, "little") + text, order
+
+
+def checked_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """A copy; WrongTypeError if it is not text by text."""
+    if not isinstance(metadata, Mapping) or not all(isinstance(key, str) and isinstance(value, str) for key, value in metadata.items()):
+        raise WrongTypeError("metadata maps text to text", hint="turn its values into strings")
+    return dict(metadata)
+
+
+def _ordered(specs: Mapping[str, Spec]) -> list[str]:
+    """The names by falling rank of the type, then by name: code points in order are UTF-8 in order."""
+    by_code: dict[str, list[str]] = {}
+    for name, spec in specs.items():
+        if not isinstance(name, str):
+            raise WrongTypeError(f"a tensor's name is text, {type(name).__name__} is not")
+        by_code.setdefault(spec.dtype.code, []).append(name)
+    if METADATA in specs:
+        raise LocalError(f"no tensor may be called {METADATA}")
+    return [name for dtype in reversed(BY_ALIGNMENT) for name in sorted(by_code.get(dtype.code, ()))]
 
 
 def parse(read: Callable[[int, int], bytes], file_bytes: int) -> Header:
@@ -148,8 +122,16 @@ def parse(read: Callable[[int, int], bytes], file_bytes: int) -> Header:
     raw = read(8, 8 + header_bytes)
     if raw[:1] != b"{":
         raise MalformedError("the content is no safetensors file: its header does not begin with '{'")
+    tensors, metadata = bulk.read(raw) or _one_by_one(raw)
+    data_bytes = next(reversed(tensors.values())).end if tensors else 0
+    if 8 + header_bytes + data_bytes != file_bytes:
+        raise MalformedError(f"the safetensors header describes {data_bytes} bytes of data, the file has {file_bytes - 8 - header_bytes}")
+    return Header(tensors, metadata, 8 + header_bytes, data_bytes)
+
+
+def _one_by_one(raw: bytes) -> bulk.Tensors:
     entries = canonical.parse(raw, "the safetensors header")
-    metadata = entries.pop(_METADATA, None)
+    metadata = entries.pop(METADATA, None)
     if metadata is not None and not (isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())):
         raise MalformedError("the safetensors header has metadata that does not map text to text")
     tensors = sorted(((name, _info(name, entry)) for name, entry in entries.items()), key=lambda item: (item[1].begin, item[1].end))
@@ -158,9 +140,7 @@ def parse(read: Callable[[int, int], bytes], file_bytes: int) -> Header:
         if info.begin != at:
             raise MalformedError(f"tensor {shown(name)} begins at byte {info.begin} and not at {at}: data must not overlap or have holes")
         at = info.end
-    if 8 + header_bytes + at != file_bytes:
-        raise MalformedError(f"the safetensors header describes {at} bytes of data, the file has {file_bytes - 8 - header_bytes}")
-    return Header(dict(tensors), metadata, 8 + header_bytes)
+    return dict(tensors), metadata
 
 
 def refuse_sealed(header: Header) -> None:
@@ -170,7 +150,7 @@ def refuse_sealed(header: Header) -> None:
 
 
 def _is_size(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= _USIZE_MAX
+    return type(value) is int and 0 <= value <= USIZE_MAX
 
 
 def _info(name: str, entry: Any) -> TensorInfo:
@@ -186,7 +166,7 @@ def _info(name: str, entry: Any) -> TensorInfo:
     bits = 1
     for factor in (*shape, DTYPES[code].bits):
         bits *= factor
-        if bits > _USIZE_MAX:
+        if bits > USIZE_MAX:
             raise MalformedError(f"tensor {shown(name)} is larger than 64 bits can count")
     if bits % 8 or bits // 8 != offsets[1] - offsets[0]:
         raise MalformedError(f"tensor {shown(name)} has {offsets[1] - offsets[0]} bytes of data, its dtype and shape say {bits / 8:g}")

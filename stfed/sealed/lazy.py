@@ -7,72 +7,110 @@ from the first to the last one needed, and nothing outside them. Both cost the s
 from __future__ import annotations
 
 import importlib
-import operator
-from collections.abc import Iterable
-from typing import Any, Protocol
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol, Self, Unpack
 
-from stfed.errors import LocalError
+from stfed.errors import StfedError
+from stfed.keys.keyfile import PathLike
 from stfed.sealed.errors import TensorError
-from stfed.sealed.inner import TensorInfo
-from stfed.sealed.keyring import IdentityLike, PathLike
+from stfed.sealed.indexing import Picked, everything, picked
+from stfed.sealed.inner import TensorInfo, WrongTypeError
+from stfed.sealed.options import OpenOptions
 from stfed.sealed.reader import SealedReader
+from stfed.sealed.statements import Scalar
 
 _FRAMEWORKS = {
     "np": "stfed.sealed.numpy",
     "numpy": "stfed.sealed.numpy",
-    "pt": "stfed.sealed.torch",
-    "torch": "stfed.sealed.torch",
-    "pytorch": "stfed.sealed.torch",
+    "pt": "stfed.sealed.torch_tensors",
+    "torch": "stfed.sealed.torch_tensors",
+    "pytorch": "stfed.sealed.torch_tensors",
 }
+_BACKENDS = ("mmap", "pread")
 _CLOSED = "File is closed"
 
 
 class Framework(Protocol):
-    """What numpy and torch do differently; each of the two modules has these two functions."""
+    """What numpy and torch do differently."""
 
     def check_device(self, device: str | int) -> None:
         """Refuses a device that the framework has not."""
         ...
 
-    def to_tensor(self, data: memoryview, info: TensorInfo, shape: tuple[int, ...], device: str | int) -> Any:
-        """A tensor of `shape` over `data`, which it may keep."""
+    def to_tensors(self, data: memoryview, infos: Mapping[str, TensorInfo], device: str | int) -> dict[str, Any]:
+        """Tensors over `data`, which they may keep; their places count from its start."""
+        ...
+
+    def check_index(self, index: Any) -> None:
+        """Refuses an index beyond integers, slices and one `...`, unless the framework takes such."""
         ...
 
 
 def framework_named(name: str) -> Framework:
-    """numpy or torch, imported now; LocalError for others."""
+    """numpy or torch, imported now; TensorError for others."""
     try:
         module = _FRAMEWORKS[name]
     except KeyError:
-        raise LocalError(f"framework {name!r} is not supported", hint="use 'np' or 'pt'") from None
+        raise TensorError(f"framework {name} is invalid", hint="use 'np' or 'pt'") from None
     framework: Framework = importlib.import_module(module).FRAMEWORK
     return framework
 
 
+def check_backend(backend: str) -> None:
+    """TensorError for a backend that safetensors has not. Which of them it is makes no difference."""
+    if backend not in _BACKENDS:
+        raise TensorError(f'backend "{backend}" is invalid (expected one of: "mmap", "pread")')
+
+
+def file_name(filename: PathLike) -> str:
+    """The path as text; WrongTypeError for bytes, which might be the content of a file as well as its name."""
+    path = os.fspath(filename)
+    if not isinstance(path, str):
+        raise WrongTypeError("a file's name is text or a path, not bytes", hint="use load() for the content of a file")
+    return path
+
+
+def content(data: bytes) -> bytes:
+    """The argument; WrongTypeError for what is not the bytes of a file, a file's name for example."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise WrongTypeError(f"load() takes the bytes of a file, {type(data).__name__} is none", hint="use load_file() for a path")
+    return data
+
+
 class SafeOpen:
-    """A sealed file whose tensors are read one by one. Use it in a `with` block: leaving it forgets keys and plaintext.
+    """A sealed file whose tensors are read one by one. Leaving its `with` block, or `__exit__`, forgets keys and plaintext.
 
     Args:
         filename: the sealed file.
         framework: "np" or "pt".
         device: where torch tensors go; numpy has "cpu" alone.
-        identity: secret key or keys: objects or paths of key files.
+        backend: "mmap" or "pread", as safetensors has it. It makes no difference: ciphertext is always copied to private memory before it
+            is verified, so that nobody can change it in between.
+        options: `identity=` or `passphrase=`, and `trusted=`, `purpose=` and the rest of `stfed.sealed.options.OpenOptions`.
 
     Raises:
         FileNotFoundError: if there is no such file.
         NotARecipientError: if it is sealed to others.
-        SealError: if it is no sealed file, or was changed.
+        SealError: if it is no sealed file, or was changed, or the options do not allow to open it.
     """
 
     def __init__(
-        self, filename: PathLike, framework: str, device: str | int = "cpu", *, identity: IdentityLike | Iterable[IdentityLike]
+        self,
+        filename: PathLike,
+        framework: str,
+        device: str | int | None = "cpu",
+        *,
+        backend: str = "mmap",
+        **options: Unpack[OpenOptions],
     ) -> None:
+        check_backend(backend)
         self._framework = framework_named(framework)
-        self._framework.check_device(device)
-        self._device = device
-        self._reader: SealedReader | None = SealedReader(filename, identity)
+        self._device = "cpu" if device is None else device
+        self._framework.check_device(self._device)
+        self._reader: SealedReader | None = SealedReader(file_name(filename), **options)
 
-    def __enter__(self) -> SafeOpen:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -93,13 +131,14 @@ class SafeOpen:
         metadata = self._open().header.metadata
         return None if metadata is None else dict(metadata)
 
-    def provenance(self) -> dict[str, str | int | float | bool | None]:
-        """What the writer states about the content: unchanged since sealing, and nobody's signature under it."""
-        return dict(self._open().outside.envelope.provenance)
+    def provenance(self) -> dict[str, Scalar]:
+        """What the sealer states about the content, publicly or for recipients: unchanged since sealing, and signed if the file is."""
+        return dict(self._open().statements)
 
     def get_tensor(self, name: str) -> Any:
         """A whole tensor; TensorError if there is none of that name."""
-        return read_tensor(self._open(), self._info(name), self._framework, self._device)
+        info = self._info(name)
+        return self._read(info, everything(info))
 
     def get_tensors(self) -> dict[str, Any]:
         """All tensors, in one allocation that their views share."""
@@ -107,14 +146,20 @@ class SafeOpen:
 
     def get_slice(self, name: str) -> SafeSlice:
         """A tensor to be indexed, `f.get_slice("w")[2:4, :8]`; TensorError if there is none of that name."""
-        info = self._info(name)
-        return SafeSlice(self, info)
+        return SafeSlice(self, self._info(name))
 
     def _info(self, name: str) -> TensorInfo:
+        if not isinstance(name, str):
+            raise WrongTypeError(f"a tensor's name is text, {type(name).__name__} is not")
         try:
             return self._open().header.tensors[name]
         except KeyError:
             raise TensorError(f"File does not contain tensor {name}") from None
+
+    def _read(self, info: TensorInfo, part: Picked) -> Any:
+        """The rows of a tensor that hold `part`, in memory of their own."""
+        data = self._open().read(info.begin + part.begin, info.begin + part.end)
+        return _tensors(self._framework, data, {"": TensorInfo(info.dtype, part.shape, 0, len(data))}, self._device)[""]
 
     def _open(self) -> SealedReader:
         if self._reader is None:
@@ -123,7 +168,11 @@ class SafeOpen:
 
 
 class SafeSlice:
-    """A tensor that is read as far as it is indexed, with integers, slices and `...` as numpy takes them."""
+    """A tensor that is read as far as it is indexed, with integers, slices and `...` as numpy takes them.
+
+    That is more than safetensors takes for numpy: slices may reach over the end, count from there, and run backwards. Every other index
+    (lists, masks, `None`) is refused for numpy and read whole for torch, as safetensors does.
+    """
 
     def __init__(self, file: SafeOpen, info: TensorInfo) -> None:
         self._file = file
@@ -138,72 +187,27 @@ class SafeSlice:
         return self._info.dtype.code
 
     def __getitem__(self, index: Any) -> Any:
-        reader, info = self._file._open(), self._info
-        picks = _complete(index, info.shape)
-        whole = all(pick == slice(None) for pick in picks)
-        if info.dtype.bits % 8 and not whole:
+        file, info = self._file, self._info
+        whole, part = everything(info), picked(index, info)
+        if part is None:
+            file._framework.check_index(index)
+            return file._read(info, whole)[index]
+        if info.dtype.bits % 8 and part != whole:
             raise TensorError(f"a tensor of {info.dtype.code} is not sliced: its elements share bytes", hint="read it whole")
-        if whole or not picks:
-            return read_tensor(reader, info, self._file._framework, self._file._device)
-        begin, end, shape, rest = _rows(picks, info)
-        tensor = self._file._framework.to_tensor(reader.read(info.begin + begin, info.begin + end), info, shape, self._file._device)
-        return tensor[rest]
-
-
-def read_tensor(reader: SealedReader, info: TensorInfo, framework: Framework, device: str | int) -> Any:
-    """One tensor, in memory of its own."""
-    return framework.to_tensor(reader.read(info.begin, info.end), info, info.shape, device)
+        tensor = file._read(info, part)
+        return tensor[part.rest] if part.rest else tensor
 
 
 def read_all(reader: SealedReader, framework: Framework, device: str | int) -> dict[str, Any]:
     """Every tensor: all segments at once, by several threads, into one piece of memory that the tensors share."""
-    tensors = reader.header.tensors
-    data = reader.read(0, max((info.end for info in tensors.values()), default=0))
-    return {name: framework.to_tensor(data[info.begin : info.end], info, info.shape, device) for name, info in tensors.items()}
+    return _tensors(framework, reader.read(0, reader.header.data_bytes), reader.header.tensors, device)
 
 
-def _complete(index: Any, shape: tuple[int, ...]) -> list[int | slice]:
-    """One pick a dimension, integers counted from the front; TensorError for what is no basic index or out of bounds."""
-    given = list(index) if isinstance(index, tuple) else [index]
-    if sum(pick is Ellipsis for pick in given) > 1:
-        raise TensorError("an index has at most one '...'")
-    if Ellipsis not in [pick for pick in given if pick is Ellipsis]:
-        given.append(Ellipsis)
-    at = next(place for place, pick in enumerate(given) if pick is Ellipsis)
-    missing = len(shape) - (len(given) - 1)
-    if missing < 0:
-        raise TensorError(f"too many indices: {len(given) - 1} for a tensor of shape {list(shape)}")
-    given[at : at + 1] = [slice(None)] * missing
-    picks: list[int | slice] = []
-    for dimension, (pick, length) in enumerate(zip(given, shape, strict=True)):
-        if isinstance(pick, slice):
-            picks.append(pick)
-            continue
-        try:
-            place = operator.index(pick)
-        except TypeError:
-            raise TensorError("an index is made of integers, slices and '...'", hint="read the slice, then index the tensor") from None
-        if isinstance(pick, bool) or not -length <= place < length:
-            raise TensorError(f"Invalid index {pick} for dimension {dimension} of size {length}")
-        picks.append(place % length)
-    return picks
-
-
-def _rows(picks: list[int | slice], info: TensorInfo) -> tuple[int, int, tuple[int, ...], tuple[Any, ...]]:
-    """The byte range that holds everything picked, its shape, and the index that is left to apply to it.
-
-    Leading integers fix one row each; the first slice gives a range of rows; everything after it lies inside those.
-    """
-    step_bytes, begin = info.end - info.begin, 0
-    for dimension, pick in enumerate(picks):
-        length = info.shape[dimension]
-        step_bytes = step_bytes // length if length else 0
-        if isinstance(pick, int):
-            begin += pick * step_bytes
-            continue
-        rows = range(*pick.indices(length))
-        low, high = (min(rows[0], rows[-1]), max(rows[0], rows[-1]) + 1) if rows else (0, 0)
-        left = slice(None, None, pick.step) if rows else slice(0, 0)
-        rest = (left, *picks[dimension + 1 :])
-        return begin + low * step_bytes, begin + high * step_bytes, (high - low, *info.shape[dimension + 1 :]), rest
-    return begin, begin + step_bytes, (), ()
+def _tensors(framework: Framework, data: memoryview, infos: Mapping[str, TensorInfo], device: str | int) -> dict[str, Any]:
+    """What the framework makes of the data; TensorError for a shape that safetensors allows and the framework has not."""
+    try:
+        return framework.to_tensors(data, infos, device)
+    except StfedError:
+        raise
+    except (ValueError, OverflowError) as error:
+        raise TensorError(f"a tensor has a shape that the framework does not take: {error}") from None

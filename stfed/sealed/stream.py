@@ -1,6 +1,6 @@
 """The payload: a byte string sealed segment by segment under FLOE, by several threads, and read at any place.
 
-`seal_payload` seals each position exactly once. `Payload` reads any range, decrypting only the segments that it touches, straight into the
+`SegmentSealer` seals each position exactly once. `Payload` reads any range, decrypting only the segments that it touches, straight into the
 caller's memory where a segment lies wholly inside the range. It knows the number of segments before it reads the first, from a length that
 is bound into FLOE's header tag: a payload that was cut off is refused, not read short.
 
@@ -14,14 +14,17 @@ from collections.abc import Callable
 from typing import Protocol
 
 from stfed.crypto.random import Entropy
-from stfed.sealed.errors import MalformedError
+from stfed.errors import MalformedError
+from stfed.files import Readable, Writable
+from stfed.sealed.digests import Digests
 from stfed.sealed.floe import OVERHEAD_BYTES, SEGMENT_IV_BYTES, Floe
 from stfed.sealed.geometry import Geometry
-from stfed.sealed.parallel import buffer, each, thread_count, wipe
-from stfed.sealed.storage import Readable, Writable
+from stfed.sealed.parallel import buffer, each, pipe, thread_count, wipe
 
 Progress = Callable[[int], object]
 """Called with the number of plaintext bytes just done, from any thread."""
+Piece = Callable[[int, int, memoryview], memoryview]
+"""`Source.piece`: bytes `start` to `stop`, as a view of existing memory or `scratch` filled with them."""
 
 
 class Source(Protocol):
@@ -37,37 +40,72 @@ class Source(Protocol):
         ...
 
 
-def seal_payload(floe: Floe, source: Source, target: Writable, offset: int, *, entropy: Entropy, progress: Progress | None = None) -> None:
-    """Writes header and segments of a FLOE message at `offset` of `target`.
-
-    Memory: two segments a thread, whatever the size of `source`.
+class SegmentSealer:
+    """Seals the segments of one FLOE message into their places, each once and in order of their ivs, by several threads.
 
     Args:
         floe: freshly started for this message and used for nothing else.
-        source: the plaintext.
+        plain_bytes: length of the plaintext.
         target: has room for `Geometry.payload_bytes`.
         offset: where the message begins.
         entropy: gives the segments' ivs, in order of position.
-        progress: hears of every segment.
+        digests: hears of every segment, if there are any.
     """
-    geometry = Geometry(source.size_bytes, floe.parameters.segment_bytes)
 
-    def worker() -> Callable[[tuple[int, bytes]], None]:
-        plain, sealed = buffer(geometry.chunk_bytes), buffer(geometry.segment_bytes)
+    def __init__(
+        self, floe: Floe, plain_bytes: int, target: Writable, offset: int, *, entropy: Entropy, digests: Digests | None = None
+    ) -> None:
+        self._floe, self._target, self._offset = floe, target, offset
+        self._entropy, self._digests = entropy, digests
+        self._next = 0
+        self.geometry = Geometry(plain_bytes, floe.parameters.segment_bytes)
+        target.write_at(offset, floe.header)
 
-        def seal(task: tuple[int, bytes]) -> None:
-            position, iv = task
-            start, stop = geometry.span(position)
-            out = sealed[: stop - start + OVERHEAD_BYTES]
-            floe.seal_segment(position, geometry.is_last(position), source.piece(start, stop, plain[: stop - start]), iv, out)
-            target.write_at(offset + geometry.offset(position), out)
+    @property
+    def complete(self) -> bool:
+        """Whether every segment was sealed."""
+        return self._next == self.geometry.count
+
+    def seal(self, stop: int, piece: Piece, progress: Progress | None = None) -> None:
+        """Seals the segments from where the last call stopped up to position `stop`. Memory: two segments a thread."""
+        tasks = ((position, self._entropy(SEGMENT_IV_BYTES)) for position in range(self._next, stop))
+        threads = thread_count(stop - self._next)
+        self._next = stop
+
+        def put(task: tuple[int, bytes], out: memoryview) -> None:
+            self._target.write_at(self._offset + self.geometry.offset(task[0]), out)
             if progress is not None:
-                progress(stop - start)
+                progress(len(out) - OVERHEAD_BYTES)
+
+        if threads > 1 and not self._hashes_slowly:
+            pipe(tasks, self._sealer(piece), put, self.geometry.segment_bytes)
+            return
+
+        def worker() -> Callable[[tuple[int, bytes]], None]:
+            seal, room = self._sealer(piece), buffer(self.geometry.segment_bytes)
+            return lambda task: put(task, seal(task, room))
+
+        each(tasks, worker, threads)
+
+    def _sealer(self, piece: Piece) -> Callable[[tuple[int, bytes], memoryview], memoryview]:
+        """A function that seals a segment into given memory and hashes it while it is in the cache."""
+        plain = buffer(self.geometry.chunk_bytes)
+
+        def seal(task: tuple[int, bytes], room: memoryview) -> memoryview:
+            position, iv = task
+            begin, end = self.geometry.span(position)
+            out = room[: end - begin + OVERHEAD_BYTES]
+            self._floe.seal_segment(position, self.geometry.is_last(position), piece(begin, end, plain[: end - begin]), iv, out)
+            if self._digests is not None:
+                self._digests.note(position, out)
+            return out
 
         return seal
 
-    target.write_at(offset, floe.header)
-    each(((position, entropy(SEGMENT_IV_BYTES)) for position in range(geometry.count)), worker, thread_count(geometry.count))
+    @property
+    def _hashes_slowly(self) -> bool:
+        """Whether hashing takes longer than writing; then it wants every core."""
+        return self._digests is not None and self._digests.slow
 
 
 class Payload:
@@ -78,16 +116,18 @@ class Payload:
         offset: where it begins.
         geometry: its cut, from an authenticated length.
         floe: started for decryption with the message's header.
+        digests: the signed ones, which every segment is held against first.
 
     Attributes:
         segments_opened: how many segments have been decrypted so far.
     """
 
-    def __init__(self, source: Readable, offset: int, geometry: Geometry, floe: Floe) -> None:
+    def __init__(self, source: Readable, offset: int, geometry: Geometry, floe: Floe, digests: Digests | None = None) -> None:
         self._source = source
         self._offset = offset
         self._geometry = geometry
         self._floe = floe
+        self._digests = digests
         self._lock = threading.Lock()
         self._kept: tuple[int, memoryview] | None = None
         self.segments_opened = 0
@@ -115,6 +155,11 @@ class Payload:
         if not len(out):
             return
         first, last = start // self._geometry.chunk_bytes, (stop - 1) // self._geometry.chunk_bytes
+        kept = self._kept
+        if kept is not None and kept[0] == first == last:  # a small tensor after its neighbour: nothing left to decrypt
+            low = self._geometry.span(first)[0]
+            out[:] = kept[1][start - low : stop - low]
+            return
         try:
             whole = []
             for position in range(first, last + 1):
@@ -124,7 +169,8 @@ class Payload:
                 else:  # the first and the last at most
                     low, high = max(begin, start), min(end, stop)
                     out[low - start : high - start] = self._segment(position)[low - begin : high - begin]
-            each(iter(whole), lambda: self._opener(lambda low, high: out[low - start : high - start], None), thread_count(len(whole)))
+            if whole:
+                each(iter(whole), lambda: self._opener(lambda low, high: out[low - start : high - start], None), thread_count(len(whole)))
         except BaseException:
             wipe(out)
             raise
@@ -162,6 +208,8 @@ class Payload:
             out = room(low, high)
             segment = sealed[: high - low + OVERHEAD_BYTES]
             self._source.read_into(self._offset + self._geometry.offset(position), segment)
+            if self._digests is not None:
+                self._digests.check(position, segment)
             self._floe.open_segment(position, self._geometry.is_last(position), segment, out)
             with self._lock:
                 self.segments_opened += 1

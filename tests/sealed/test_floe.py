@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stfed.errors import LocalError
-from stfed.sealed.errors import MalformedError, TamperedError, UnsupportedError
+from stfed.errors import LocalError, MalformedError
+from stfed.sealed.errors import TamperedError, UnsupportedError
 from stfed.sealed.floe import HEADER_BYTES, MAX_SEGMENTS, OVERHEAD_BYTES, Floe, Parameters
 
 from .material import Script, load_json

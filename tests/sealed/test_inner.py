@@ -10,9 +10,9 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stfed.errors import LocalError
+from stfed.errors import LocalError, MalformedError
 from stfed.sealed import inner
-from stfed.sealed.errors import MalformedError, TensorError
+from stfed.sealed.errors import TensorError
 
 NAMES = st.text(max_size=8)
 SHAPES = st.lists(st.integers(0, 4), max_size=3)
@@ -31,9 +31,11 @@ def tensor(code: str = "U8", shape: list[int] | None = None, begin: int = 0, end
     return {"dtype": code, "shape": [end - begin] if shape is None else shape, "data_offsets": [begin, end]}
 
 
-@given(
-    st.dictionaries(NAMES, st.tuples(st.sampled_from(list(inner.DTYPES)), SHAPES), max_size=6), st.none() | st.dictionaries(NAMES, NAMES)
-)
+TENSORS = st.dictionaries(NAMES, st.tuples(st.sampled_from(list(inner.DTYPES)), SHAPES), max_size=6)
+METADATA = st.none() | st.dictionaries(NAMES, NAMES)
+
+
+@given(TENSORS, METADATA)
 def test_what_is_built_is_what_safetensors_reads(tensors: dict[str, tuple[str, list[int]]], metadata: dict[str, str] | None) -> None:
     specs = {}
     for name, (code, shape) in tensors.items():
@@ -56,6 +58,20 @@ def test_what_is_built_is_what_safetensors_reads(tensors: dict[str, tuple[str, l
     }
     for name, info in ours.tensors.items():  # every tensor is aligned for its type, however small those before it
         assert info.begin % max(1, inner.DTYPES[info.dtype.code].bits // 8) == 0 or info.dtype.bits % 8, name
+
+
+@given(TENSORS, METADATA)
+def test_the_text_is_what_a_json_library_writes(tensors: dict[str, tuple[str, list[int]]], metadata: dict[str, str] | None) -> None:
+    specs = {name: inner.Spec(inner.DTYPES[code], tuple(shape), 3) for name, (code, shape) in tensors.items() if name != "__metadata__"}
+    try:
+        head, order = inner.build(specs, metadata)
+    except LocalError:  # a lone surrogate
+        return
+    entries: dict[str, Any] = {} if metadata is None else {"__metadata__": metadata}
+    for place, name in enumerate(order):
+        code, shape = tensors[name]
+        entries[name] = {"dtype": code, "shape": shape, "data_offsets": [3 * place, 3 * place + 3]}
+    assert head[8:].rstrip(b" ") == json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def test_the_order_is_that_of_safetensors() -> None:
@@ -157,14 +173,20 @@ def test_nothing_but_the_header_is_read_and_its_length_first() -> None:
 
 def test_what_cannot_be_built() -> None:
     spec = inner.Spec(inner.DTYPES["U8"], (), 1)
-    for specs, metadata, says in (
-        ({"__metadata__": spec}, None, "may be called"),
-        ({"\ud800": spec}, None, "not Unicode"),
-        ({}, {"a": 1}, "text to text"),
-    ):
-        with pytest.raises(LocalError, match=says):
-            inner.build(specs, metadata)  # type: ignore[arg-type]
-    with pytest.raises(TensorError, match="Unknown dtype 'complex128'"):
+    cases: list[tuple[Any, Any, type[Exception], str]] = [
+        ({"__metadata__": spec}, None, LocalError, "may be called"),
+        ({"\ud800": spec}, None, LocalError, "not Unicode"),
+        ({}, {"a": "\ud800"}, LocalError, "not Unicode"),
+        ({}, {"a": 1}, inner.WrongTypeError, "text to text"),
+        ({}, {1: "a"}, TypeError, "text to text"),
+        ({}, "text", TypeError, "text to text"),
+        ({1: spec}, None, TypeError, "a tensor's name is text, int is not"),
+        ({"a": spec, None: spec}, None, TypeError, "NoneType is not"),
+    ]
+    for specs, metadata, error, says in cases:
+        with pytest.raises(error, match=says):
+            inner.build(specs, metadata)
+    with pytest.raises(TensorError, match='Unknown dtype "complex128"'):
         inner.dtype_named("complex128")
 
 

@@ -7,15 +7,13 @@ import numpy as np
 import pytest
 import safetensors
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stfed.errors import LocalError
-from stfed.sealed import inner
 from stfed.sealed.errors import TamperedError, TensorError
 from stfed.sealed.lazy import SafeOpen
-from stfed.sealed.numpy import safe_open, save_file
-from stfed.sealed.writer import plaintext
+from stfed.sealed.numpy import load_file, plaintext, safe_open, save_file
+from stfed.sealed.torch import load_file as load_torch
 
 from .material import CHUNK_BYTES, keypair, seal_bytes
 
@@ -24,11 +22,7 @@ IDENTITY, RECIPIENT = keypair("lazy")
 
 def a_file(tmp_path: Path, **arrays: Any) -> Path:
     """A sealed file of 4 KiB segments: reads of a few KiB show which ones they touch."""
-    specs = {}
-    for name, array in arrays.items():
-        octets = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        specs[name] = inner.Spec(inner.dtype_named(array.dtype.name), array.shape, array.nbytes), octets.data
-    source = plaintext(specs, {"a": "b"})
+    source = plaintext(arrays, {"a": "b"})
     plain = bytes(source.piece(0, source.size_bytes, memoryview(bytearray(source.size_bytes))))
     path = tmp_path / "sealed"
     path.write_bytes(seal_bytes(plain, RECIPIENT))
@@ -83,6 +77,9 @@ def indices(draw: st.DrawFn) -> tuple[tuple[int, ...], Any]:
 
 @settings(deadline=None, max_examples=100)
 @given(indices())
+@example(((4, 6), (slice(None), slice(None, None, -1))))
+@example(((4, 6), (slice(1, 3), slice(None, None, -2))))
+@example(((4, 6, 2), (slice(None, None, -3), 2, slice(1, None, -1))))
 def test_indexing_is_numpys(tmp_path_factory: Any, case: tuple[tuple[int, ...], Any]) -> None:
     shape, index = case
     array = np.arange(int(np.prod(shape)), dtype=np.int32).reshape(shape)
@@ -107,19 +104,56 @@ def test_torch_slices_too(tmp_path: Path) -> None:
 def test_indices_that_are_refused(tmp_path: Path) -> None:
     with safe_open(a_file(tmp_path, a=np.zeros((2, 3)), s=np.zeros(())), identity=IDENTITY) as file:
         for name, index, says in (
-            ("a", 2, "Invalid index 2 for dimension 0 of size 2"),
+            ("a", 2, r"Error during slicing \[2\] with shape \[2, 3\]: index 2 out of bounds for tensor dimension #0 of size 2"),
+            ("a", (slice(1, None, 2), ..., 7), r"slicing \[1::2, \.\.\., 7\] with shape .* index 7 out of bounds for tensor dimension #1"),
             ("a", (0, -4), "Invalid index -4 for dimension 1 of size 3"),
-            ("a", (0, 0, 0), "too many indices: 3 for a tensor of shape"),
-            ("s", 0, "too many indices"),
-            ("a", (..., ...), "at most one"),
-            ("a", [0, 1], "made of integers, slices"),
-            ("a", np.array([True, False]), "made of integers, slices"),
-            ("a", None, "made of integers, slices"),
-            ("a", True, "Invalid index True"),
+            ("a", (0, 0, 0), r"slicing \[0, 0, 0\] with shape \[2, 3\]: more slicing indexes than dimensions in tensor"),
+            ("s", 0, "more slicing indexes than dimensions"),
+            ("s", slice(None), "more slicing indexes than dimensions"),
+            ("a", (..., ...), "Unsupported slice index"),
+            ("a", [0, 1], "Non empty lists are not implemented"),
+            ("a", np.array([True, False]), "Unsupported slice index"),
+            ("a", np.array([1]), "Unsupported slice index"),
+            ("a", None, "Unsupported slice index"),
+            ("a", True, "Unsupported slice index"),
+            ("a", "a", "Unsupported slice index"),
+            ("a", 1.0, "Unsupported slice index"),
         ):
             with pytest.raises(TensorError, match=says):
                 file.get_slice(name)[index]
+        with pytest.raises(TypeError, match="slice indices must be integers"):
+            file.get_slice("a")[1.0:2]
+        with pytest.raises(IndexError):
+            file.get_slice("a")[2]
         assert file.get_slice("s")[()] == file.get_slice("s")[...] == 0
+        assert file.get_slice("a")[[]].shape == (0, 3)
+        assert [row.shape for row in file.get_slice("a")] == [(3,), (3,)]  # type: ignore[attr-defined]
+
+
+def test_torch_applies_what_is_no_basic_index(tmp_path: Path) -> None:
+    array = np.arange(24, dtype=np.float32).reshape(4, 6)
+    tensor = torch.from_numpy(array)
+    with safe_open(a_file(tmp_path, a=array), framework="pt", identity=IDENTITY) as file:
+        view = file.get_slice("a")
+        mask = tensor > 5
+        for index in (
+            [0, 2],
+            [],
+            None,
+            True,
+            mask,
+            torch.tensor([1]),
+            torch.tensor(2),
+            np.int64(3),
+            (0, [1, 2]),
+            (None, 1),
+            slice(torch.tensor(1), None),
+        ):
+            assert torch.equal(view[index], tensor[index])
+        with pytest.raises(ValueError, match="step must be greater than zero"):
+            view[::-1]
+        with pytest.raises(IndexError, match="valid indices"):
+            view[1.5]
 
 
 def test_four_bit_floats_are_read_whole(tmp_path: Path) -> None:
@@ -141,6 +175,8 @@ def test_names_and_metadata(tmp_path: Path) -> None:
             file.get_tensor("nope")
         with pytest.raises(safetensors.SafetensorError, match="File does not contain tensor nope"):
             file.get_slice("nope")
+        with pytest.raises(TypeError, match="name is text"):
+            file.get_tensor(3)  # type: ignore[arg-type]
         view = file.get_slice("z")
     for call in (
         file.keys,
@@ -181,8 +217,14 @@ def test_frameworks_and_devices(tmp_path: Path) -> None:
     for name, kind in (("np", np.ndarray), ("numpy", np.ndarray), ("pt", torch.Tensor), ("torch", torch.Tensor), ("pytorch", torch.Tensor)):
         with safe_open(tmp_path / "f", name, identity=IDENTITY) as file:
             assert isinstance(file.get_tensor("a"), kind)
-    with pytest.raises(LocalError, match="framework 'tf' is not supported"):
+    with pytest.raises(TensorError, match="framework tf is invalid"):
         safe_open(tmp_path / "f", "tf", identity=IDENTITY)
+    for backend in ("mmap", "pread"):
+        assert safe_open(tmp_path / "f", "np", backend=backend, identity=IDENTITY).keys() == ["a"]
+        assert load_file(tmp_path / "f", backend=backend, identity=IDENTITY).keys() == {"a"}
+    for call in (safe_open, load_file, load_torch):
+        with pytest.raises(safetensors.SafetensorError, match=r'backend "x" is invalid \(expected one of: "mmap", "pread"\)'):
+            call(tmp_path / "none", backend="x", identity=IDENTITY)
     with pytest.raises(TensorError, match="Device cuda is not supported for framework numpy"):
         safe_open(tmp_path / "f", "np", "cuda", identity=IDENTITY)
 

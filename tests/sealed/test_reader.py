@@ -1,5 +1,6 @@
 """Opening: what a recipient can be sent, and what a failure leaves."""
 
+import json
 import os
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 import safetensors.numpy
 
 from stfed import sealed
-from stfed.errors import DecodeError, LocalError, SealError, StfedError
-from stfed.sealed.errors import MalformedError, NotARecipientError, TamperedError, TensorError, UnsupportedError, about, shown
+from stfed.errors import DecodeError, LocalError, MalformedError, SealError, StfedError, about, shown
+from stfed.sealed import torch
+from stfed.sealed.errors import NotARecipientError, TamperedError, TensorError, UnsupportedError
 from stfed.sealed.numpy import load, load_file, save
 from stfed.sealed.reader import SealedReader
 
@@ -21,7 +23,7 @@ IDENTITY, RECIPIENT = keypair("reader")
 def test_bytes_of_any_kind_are_read() -> None:
     data = save({"a": np.arange(4)}, recipients=RECIPIENT)
     for source in (data, bytearray(data), memoryview(data), np.frombuffer(data, np.uint8).data):
-        with SealedReader(source, IDENTITY) as reader:
+        with SealedReader(source, identity=IDENTITY) as reader:
             assert list(reader.header.tensors) == ["a"]
 
 
@@ -69,7 +71,7 @@ def test_damage_that_shows_late_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_file_cut_while_it_is_open(tmp_path: Path) -> None:
     path = tmp_path / "sealed"
     path.write_bytes(seal_bytes(safetensors.numpy.save({"a": np.ones(10_000, np.float32)}), RECIPIENT))
-    with SealedReader(path, IDENTITY) as reader:
+    with SealedReader(path, identity=IDENTITY) as reader:
         os.truncate(path, path.stat().st_size - SEGMENT_BYTES)
         with pytest.raises(MalformedError, match="sealed: the file became shorter"):
             reader.read(0, 40_000)
@@ -79,7 +81,7 @@ def test_a_file_replaced_while_it_is_open_is_still_the_old_one(tmp_path: Path) -
     path = tmp_path / "sealed"
     sealed_numpy = {"a": np.ones(5)}
     path.write_bytes(save(sealed_numpy, recipients=RECIPIENT))
-    with SealedReader(path, IDENTITY) as reader:
+    with SealedReader(path, identity=IDENTITY) as reader:
         _written(tmp_path / "other", save({"a": np.zeros(5)}, recipients=RECIPIENT)).replace(path)
         assert np.frombuffer(reader.read(0, 40)).tolist() == [1] * 5
 
@@ -113,3 +115,13 @@ def test_errors_name_the_file_once_and_quote_safely() -> None:
     assert len(shown("x" * 10_000)) < 100
     assert shown("\x1b[2J\n") == repr("\x1b[2J\n")
     assert len(shown([["x" * 1000] * 1000] * 1000)) < 200
+
+
+@pytest.mark.parametrize("shape", [[0, (1 << 63) - 1], [0, (1 << 64) - 1], [1] * 70])
+def test_shapes_that_safetensors_allows_and_no_framework_takes(shape: list[int]) -> None:
+    size_bytes = 0 if 0 in shape else 4
+    text = json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, size_bytes]}}).encode()
+    plain = len(text).to_bytes(8, "little") + text + bytes(size_bytes)
+    for read in (load, torch.load):
+        with pytest.raises(TensorError, match="shape that the framework does not take"):
+            read(seal_bytes(plain, RECIPIENT), identity=IDENTITY)

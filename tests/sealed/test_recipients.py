@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InvalidTag
 
-from stfed.errors import LocalError
-from stfed.sealed.envelope import Stanza
-from stfed.sealed.errors import MalformedError, NotARecipientError, TamperedError, UnsupportedError
-from stfed.sealed.keys import HYBRID, X25519, Identity, Recipient
+from stfed.errors import LocalError, MalformedError
+from stfed.keys.encryption import HYBRID, X25519, Identity, Recipient
+from stfed.sealed.errors import NotARecipientError, TamperedError, UnsupportedError
 from stfed.sealed.recipients import check_recipients, check_stanzas, stanza_tag, unwrap, wrap
+from stfed.sealed.stanza import Stanza
 
 from .material import keypair, load_json
 
@@ -37,13 +37,13 @@ def test_the_age_test_kits_hybrid_stanzas(vector: dict[str, Any]) -> None:
 def test_each_recipient_opens_and_nobody_else(kind: str) -> None:
     pairs = [keypair(name, kind) for name in ("a", "b", "c")]
     stanzas = wrap(FILE_KEY, [recipient for _, recipient in pairs], INFO)
-    for identity, _ in pairs:
-        assert unwrap(stanzas, [identity], INFO) == FILE_KEY
+    for index, (identity, _) in enumerate(pairs):
+        assert unwrap(stanzas, [identity], INFO) == (FILE_KEY, index)
     stranger = keypair("d", kind)[0]
     with pytest.raises(NotARecipientError, match=f"sealed to 3 {kind} keys and not to .*{stranger.recipient.fingerprint}") as caught:
         unwrap(stanzas, [stranger], INFO)
     assert stranger.secret_string()[20:40] not in str(caught.value)
-    assert unwrap(stanzas, [stranger, pairs[1][0]], INFO) == FILE_KEY
+    assert unwrap(stanzas, [stranger, pairs[1][0]], INFO) == (FILE_KEY, 1)
 
 
 def test_an_identity_of_the_other_kind_is_no_recipient() -> None:

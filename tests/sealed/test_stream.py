@@ -3,21 +3,21 @@
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stfed.errors import MalformedError
+from stfed.files import Memory
 from stfed.sealed import parallel, stream
-from stfed.sealed.errors import MalformedError, TamperedError
+from stfed.sealed.errors import TamperedError
 from stfed.sealed.floe import HEADER_BYTES, OVERHEAD_BYTES, Floe, Parameters
 from stfed.sealed.geometry import Geometry
-from stfed.sealed.storage import Memory
-from stfed.sealed.stream import Payload, seal_payload
-from stfed.sealed.writer import Buffers
+from stfed.sealed.stream import Payload, SegmentSealer
 
-from .material import Script
+from .material import Plain, Script
 
 KEY, DATA = bytes(32), b"data"
 
@@ -26,9 +26,11 @@ def seal(plain: bytes, segment_bytes: int, parts: int = 1) -> bytes:
     entropy = Script("stream")
     floe = Floe.start_encryption(KEY, DATA, Parameters(segment_bytes), entropy)
     out = bytearray(Geometry(len(plain), segment_bytes).payload_bytes)
-    cuts = [len(plain) * part // parts for part in range(parts + 1)]
-    source = Buffers([memoryview(plain)[a:b] for a, b in itertools.pairwise(cuts)])
-    seal_payload(floe, source, Memory(memoryview(out)), 0, entropy=entropy)
+    sealer = SegmentSealer(floe, len(plain), Memory(memoryview(out)), 0, entropy=entropy)
+    for part in range(1, parts + 1):
+        assert not sealer.complete
+        sealer.seal(sealer.geometry.count * part // parts, Plain(plain).piece)
+    assert sealer.complete
     return bytes(out)
 
 
@@ -60,7 +62,7 @@ def test_every_length_is_a_payloads_or_refused(payload_bytes: int, segment_bytes
 
 
 @given(st.binary(max_size=2000), st.integers(40, 200), st.integers(1, 9))
-def test_the_cut_of_the_source_does_not_matter(plain: bytes, segment_bytes: int, parts: int) -> None:
+def test_sealing_in_several_calls_changes_nothing(plain: bytes, segment_bytes: int, parts: int) -> None:
     sealed = seal(plain, segment_bytes, parts)
     assert sealed == seal(plain, segment_bytes)
     assert open_payload(sealed, segment_bytes).read(0, len(plain)) == plain
@@ -161,6 +163,52 @@ def test_the_first_error_stops_the_other_threads() -> None:
     with pytest.raises(TamperedError, match="task"):
         parallel.each(iter(range(1000)), worker, 4)
     assert len(seen) < 900
+
+
+class Broken(Exception):
+    pass
+
+
+@pytest.mark.parametrize("where", ["drawing", "making", "putting"])
+def test_an_error_anywhere_in_the_pipe_is_raised_and_ends_both_threads(where: str) -> None:
+    def tasks() -> Iterator[int]:
+        for number in range(100):
+            if (where, number) == ("drawing", 20):
+                raise Broken(where)
+            yield number
+
+    def make(task: int, room: memoryview) -> memoryview:
+        if (where, task) == ("making", 20):
+            raise Broken(where)
+        room[:1] = bytes([task])
+        return room[:1]
+
+    def put(task: int, made: memoryview) -> None:
+        if (where, task) == ("putting", 20):
+            raise Broken(where)
+        assert bytes(made) == bytes([task])
+        seen.append(task)
+
+    seen: list[int] = []
+    before = threading.active_count()
+    with pytest.raises(Broken, match=where):
+        parallel.pipe(tasks(), make, put, 8)
+    assert seen == list(range(20))
+    assert threading.active_count() == before
+
+
+def test_the_pipe_keeps_order_and_reuses_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[memoryview] = []
+    monkeypatch.setattr(parallel, "buffer", lambda size: taken.append(memoryview(bytearray(size))) or taken[-1])
+    seen: list[tuple[int, bytes]] = []
+
+    def make(task: int, room: memoryview) -> memoryview:
+        room[:] = bytes([task]) * 3
+        return room
+
+    parallel.pipe(iter(range(200)), make, lambda task, made: seen.append((task, bytes(made))), 3)
+    assert seen == [(number, bytes([number]) * 3) for number in range(200)]
+    assert len(taken) == 4
 
 
 def test_few_segments_take_one_thread() -> None:

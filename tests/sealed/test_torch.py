@@ -1,6 +1,7 @@
 """The verbs for torch: every type down to 4 bits, and the refusals of safetensors."""
 
 import inspect
+import io
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,9 @@ def test_numpy_and_torch_read_each_others_files() -> None:
 def test_gradients_views_and_conjugates() -> None:
     parameter = torch.nn.Parameter(torch.randn(4))
     conjugate = torch.randn(3, dtype=torch.complex64).conj()
-    loaded = load(save({"p": parameter, "c": conjugate}, recipients=RECIPIENT), identity=IDENTITY)
+    negated = {str(dtype): torch._neg_view(torch.ones(3, dtype=dtype)) for dtype in (torch.float32, torch.bfloat16)}
+    loaded = load(save({"p": parameter, "c": conjugate, **negated}, recipients=RECIPIENT), identity=IDENTITY)
+    assert all(loaded[name].tolist() == [-1, -1, -1] for name in negated)  # safetensors writes what lies in memory
     assert torch.equal(loaded["p"], parameter.detach())
     assert torch.equal(loaded["c"], conjugate.resolve_conj())
     assert not loaded["p"].requires_grad
@@ -105,11 +108,16 @@ def test_what_safetensors_refuses() -> None:
     base = torch.arange(12.0).reshape(3, 4)
     for tensors, error, says in (
         ({"a": base.T}, LocalError, "non contiguous tensor: `a`"),
-        ({"a": base.to_sparse()}, LocalError, "sparse tensor: `a`"),
-        ({"a": base, "b": base[1]}, SharedMemoryError, "`a` and `b`"),
-        ({"a": base, "b": base}, RuntimeError, "share memory"),  # the class that safetensors raises
-        ({"a": np.zeros(3)}, ValueError, "expected torch.Tensor"),
-        ({"a": torch.zeros(1, dtype=torch.complex128)}, safetensors.SafetensorError, "Unknown dtype 'complex128'"),
+        ({"a": base.to_sparse(), "b": base.to_sparse()}, LocalError, r"sparse tensors: `\['a', 'b'\]`"),
+        ({"a": base, "b": base[1]}, SharedMemoryError, r"\[\['a', 'b'\]\].*use `save_model`"),
+        ({"a": base, "b": base}, RuntimeError, "Some tensors share memory"),  # the class that safetensors raises
+        ({"a": np.zeros(3)}, ValueError, "Key `a` is invalid, expected torch.Tensor but received <class 'numpy.ndarray'>"),
+        ("text", ValueError, r"Expected a dict of \[str, torch.Tensor\] but received <class 'str'>"),
+        ({"a": torch.zeros(1, dtype=torch.complex128)}, safetensors.SafetensorError, 'Unknown dtype "complex128"'),
+        ({"a": torch.empty(0, dtype=torch.complex128)}, safetensors.SafetensorError, 'Unknown dtype "complex128"'),
+        ({"a": torch.empty((), dtype=torch.float4_e2m1fn_x2)}, safetensors.SafetensorError, "not zero-dimensional"),
+        ({"a": torch.zeros(3, device="meta")}, RuntimeError, "Cannot copy out of meta tensor"),
+        ({1: base}, TypeError, "a tensor's name is text"),
     ):
         with pytest.raises(error, match=says):
             save(tensors, recipients=RECIPIENT)  # type: ignore[arg-type]
@@ -117,22 +125,62 @@ def test_what_safetensors_refuses() -> None:
     assert save({"a": base[:0], "b": base[:0]}, recipients=RECIPIENT)
 
 
+def test_every_tensor_has_a_storage_of_its_own() -> None:
+    """`torch.save` of one of them must not carry the content of the whole file away."""
+    tensors = some_of_everything() | {"secret": torch.full((5000,), 7.0)}
+    loaded = load(save(tensors, recipients=RECIPIENT), identity=IDENTITY)
+    for name, tensor in loaded.items():
+        assert tensor.untyped_storage().nbytes() == tensor.nbytes, name
+        assert tensor.storage_offset() == 0
+    out = io.BytesIO()
+    torch.save(loaded["float32[7]"], out)
+    assert len(out.getvalue()) < 4000
+    assert save(loaded, recipients=RECIPIENT)  # and none of them shares memory with another
+
+
+def test_what_is_loaded_is_writable() -> None:
+    loaded = load(save({"a": torch.zeros(3), "b": torch.zeros(3)}, recipients=RECIPIENT), identity=IDENTITY)
+    loaded["a"] += 1
+    assert loaded["a"].tolist() == [1, 1, 1]
+    assert loaded["b"].tolist() == [0, 0, 0]
+
+
 def test_devices(tmp_path: Path) -> None:
     save_file({"a": torch.ones(2)}, tmp_path / "sealed", recipients=RECIPIENT)
     assert load_file(tmp_path / "sealed", device="meta", identity=IDENTITY)["a"].device.type == "meta"
+    for default in ("meta", "cpu"):
+        with torch.device(default):
+            assert load_file(tmp_path / "sealed", identity=IDENTITY)["a"].device.type == "cpu"
+    with safe_open(tmp_path / "sealed", device=None, identity=IDENTITY) as file:
+        assert file.get_tensor("a").device.type == "cpu"
     with safe_open(tmp_path / "sealed", device="meta", identity=IDENTITY) as file:
         assert file.get_tensor("a").device.type == file.get_slice("a")[:1].device.type == "meta"
     for call in (load_file, lambda *a, **k: safe_open(a[0], "pt", *a[1:], **k)):
-        with pytest.raises(TensorError, match="device nonsense is invalid"):
-            call(tmp_path / "sealed", "nonsense", identity=IDENTITY)
+        for device in ("nonsense", -1, 1.5, "cuda:x"):
+            with pytest.raises(TensorError, match=f"device {device} is invalid"):
+                call(tmp_path / "sealed", device, identity=IDENTITY)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu(tmp_path: Path) -> None:
+    tensors = {"a": torch.arange(4, device="cuda:0").view(2, 2), "b": torch.ones(3, dtype=torch.bfloat16, device="cuda:0")}
+    save_file(tensors, tmp_path / "sealed", recipients=RECIPIENT)
+    assert torch.equal(load_file(tmp_path / "sealed", identity=IDENTITY)["a"], torch.arange(4).view(2, 2))
+    for device in (0, "cuda", "cuda:0"):
+        loaded = load_file(tmp_path / "sealed", device, identity=IDENTITY)
+        assert all(loaded[name].device == tensor.device and torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
+        with safe_open(tmp_path / "sealed", "pt", device, identity=IDENTITY) as file:
+            assert torch.equal(file.get_slice("a")[:1], tensors["a"][:1])
 
 
 def test_tensors_that_others_did_not_align_or_pair() -> None:
     header = b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"F32","shape":[2],"data_offsets":[1,9]}}'
     plain = len(header).to_bytes(8, "little") + header + b"\7" + np.array([1.5, -2], "<f4").tobytes()
-    assert load(seal_bytes(plain, RECIPIENT), identity=IDENTITY)["b"].tolist() == [1.5, -2]
+    loaded = load(seal_bytes(plain, RECIPIENT), identity=IDENTITY)["b"]
+    assert loaded.tolist() == [1.5, -2]
+    assert loaded.data_ptr() % 4 == 0
     for header, says in (
-        (b'{"a":{"dtype":"F4","shape":[2,1],"data_offsets":[0,1]}}', "in pairs"),
+        (b'{"a":{"dtype":"F4","shape":[2,1],"data_offsets":[0,1]}}', "last dim be divisible by 2"),
         (b'{"a":{"dtype":"F6_E2M3","shape":[4],"data_offsets":[0,3]}}', "torch has no"),
     ):
         size = 1 if b"F4" in header else 3
@@ -140,9 +188,11 @@ def test_tensors_that_others_did_not_align_or_pair() -> None:
             load(seal_bytes(len(header).to_bytes(8, "little") + header + bytes(size), RECIPIENT), identity=IDENTITY)
 
 
-@pytest.mark.parametrize("name", ["save_file", "load_file", "save", "load"])
-def test_positional_arguments_are_those_of_safetensors(name: str) -> None:
-    def positional(function: Any) -> list[str]:
-        return [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+@pytest.mark.parametrize("name", ["save_file", "load_file", "save", "load", "save_model", "load_model"])
+def test_arguments_are_those_of_safetensors_and_then_options(name: str) -> None:
+    def arguments(function: Any) -> list[tuple[str, Any, Any]]:
+        parameters = inspect.signature(function).parameters.values()
+        return [(p.name, p.kind, p.default) for p in parameters if p.kind is not p.VAR_KEYWORD]
 
-    assert positional(getattr(verbs, name)) == positional(getattr(safetensors.torch, name))
+    assert arguments(getattr(verbs, name)) == arguments(getattr(safetensors.torch, name))
+    assert next(reversed(inspect.signature(getattr(verbs, name)).parameters)) == "options"
