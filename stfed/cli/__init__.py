@@ -1,7 +1,7 @@
 """The command line: `stfed COMMAND ...`.
 
-What was asked for goes to stdout, everything else to stderr, failures as `error: ...` and `hint: ...`. Exit codes: 0 done, 1 refused or
-failed, 2 wrong usage, 130 interrupted, 141 the reader of stdout went away.
+What was asked for goes to stdout, everything else to stderr, failures as `error: ...` and `hint: ...`. The exit codes below are for
+scripts; docs/cli.md lists them.
 
 A command group is a module here with `register(commands)`, which adds its parsers and sets `handler`, a function from the parsed
 arguments to an exit code, as their default. Handlers import what they need when they run, so that `stfed --help` is quick. Only this
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
@@ -22,14 +23,44 @@ from stfed.errors import StfedError
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-COMMANDS = ("run", "plan", "sealed")
+COMMANDS = ("run", "plan", "keys", "sealed", "inspection", "access", "roster", "audit", "keyserver")
 """The modules of this package that register commands, in the order of `stfed --help`."""
 
 OK = 0
-FAILED = 1
+FAILED = 1  # refused or failed for a reason that has no code of its own
 USAGE = 2
+NO_KEY = 3  # none of the keys and passphrases at hand fits
+UNBELIEVED = 4  # damaged, changed, rolled back, or not signed by anybody trusted
+FORBIDDEN = 5  # a policy or a roster does not allow it
 INTERRUPTED = 128 + 2  # as a shell reports SIGINT
 BROKEN_PIPE = 128 + 13  # and SIGPIPE
+
+_CODES = {
+    "NotARecipientError": NO_KEY,
+    "PassphraseError": NO_KEY,
+    "MalformedError": UNBELIEVED,
+    "TamperedError": UNBELIEVED,
+    "UntrustedError": UNBELIEVED,
+    "RollbackError": UNBELIEVED,
+    "BadSignatureError": UNBELIEVED,
+    "ProofError": UNBELIEVED,
+    "ForkError": UNBELIEVED,
+    "TamperedLogError": UNBELIEVED,
+    "AccessDeniedError": FORBIDDEN,
+    "RosterError": FORBIDDEN,
+}
+"""By name, so that no command has to import what another one raises. Damaged and changed are one: whoever changes a file has the choice."""
+
+_OPTIONS = {
+    "identity": "--identity",
+    "passphrase": "--passphrase",
+    "purpose": "--purpose",
+    "service": "--keyserver",
+    "signer": "--sign",
+    "trusted": "--trusted",
+}
+_ARGUMENT = re.compile(rf"\b({'|'.join(_OPTIONS)})=(\.\.\.|'\.\.\.')")
+_SECRET = re.compile(r"(AGE-SECRET-KEY-|STFED-SIGNING-KEY-)[0-9A-Z-]+", re.IGNORECASE)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -66,7 +97,7 @@ def _run(argv: list[str] | None) -> int:
         return stop.code if isinstance(stop.code, int) else OK
     except StfedError as error:
         _report(error.message, error.hint)
-        return FAILED
+        return next((_CODES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _CODES), FAILED)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -76,7 +107,7 @@ def _run(argv: list[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="stfed", description="Secure aggregation for federated learning.", allow_abbrev=False)
+    parser = _Parser(prog="stfed", description="Secure aggregation for federated learning, and sealed tensor files.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"stfed {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
@@ -85,6 +116,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(message: str, hint: str | None) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    _say("error", message)
     if hint is not None:
-        print(f"hint: {hint}", file=sys.stderr)
+        _say("hint", _ARGUMENT.sub(lambda match: _OPTIONS[match[1]], hint))  # the library speaks of arguments, people type options
+
+
+def note(message: str) -> None:
+    """What somebody should know who reads stderr, and no script needs."""
+    _say("note", message)
+
+
+def _say(kind: str, message: str) -> None:
+    """A line on stderr. A secret key that was typed where a path belongs is not repeated into a terminal's history or a job's log."""
+    text = "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in message)  # may steer a terminal
+    print(f"{kind}: {_SECRET.sub('(a secret key)', text)}", file=sys.stderr)

@@ -52,19 +52,19 @@ def run_app(config: Path, *, app: Path, out: Path | None, console: Console, as_j
 
     Args:
         config: the run file; its `num-parties` is the number of simulated parties.
-        app: folder of the app. It must know the run-config keys `run-dir` and `recipient`.
+        app: folder of the app. It must know the run-config keys `run-dir`, `recipient`, `signer` and `audit`.
         out: folder for the results, which must not exist; one under runs/ by default.
         console: where the progress goes.
         as_json: print the events as they are instead.
 
     Returns:
-        The folder: events.jsonl, models/, key and key.pub, flower.log, superlink.log.
+        The folder: events.jsonl, models/, key and key.pub, coordinator and coordinator.pub, audit.db, flower.log, superlink.log.
 
     Raises:
         StfedError: the run did not get to its end; the message has the reason.
     """
     from stfed.flower.runtime import SimulationRuntime, tail
-    from stfed.sealed import generate_keypair, write_keypair
+    from stfed.keys import SigningKey, generate_keypair, write_keypair
 
     try:
         values = tomllib.loads(config.read_text())
@@ -82,10 +82,16 @@ def run_app(config: Path, *, app: Path, out: Path | None, console: Console, as_j
         raise LocalError(f"{folder} is there already; a run never writes over another one", hint="choose another --out") from None
     folder = folder.resolve()
     write_keypair(folder / "key", generate_keypair()[0])
+    write_keypair(folder / "coordinator", signing=SigningKey.generate())
     show = _Json(console) if as_json else Progress(console)
     show.note(f"{config.name}: {parties} parties on Flower's simulation runtime; starting it takes some seconds")
     with SimulationRuntime(folder) as runtime:
-        overrides = {"run-dir": str(folder), "recipient": str(folder / "key.pub")}
+        overrides = {
+            "run-dir": str(folder),
+            "recipient": str(folder / "key.pub"),
+            "signer": str(folder / "coordinator"),
+            "audit": str(folder / "audit.db"),
+        }
         runtime.start_run(app, {**values, **overrides}, parties)
         last: Mapping[str, Any] = {}
         for last in _events(folder / "events.jsonl", runtime.finished):
@@ -192,12 +198,13 @@ def print_files(console: Console, folder: Path) -> None:
     console.print(f"\nThe files are in [bold]{place}[/]:", highlight=False)
     console.print("  events.jsonl            what happened, one JSON object a line", highlight=False)
     console.print("  key, key.pub            a key pair made for this run; guard `key`", highlight=False)
+    console.print("  coordinator(.pub)       what the models and the log are signed with", highlight=False)
+    console.print("  audit.db                every released sum and every sealed model, in a log that shows tampering", highlight=False)
     if models:
         console.print(f"  models/                 {len(models)} sealed models, one a round; only `key` opens them", highlight=False)
-        console.print(f"  stfed inspect {place}/models/{models[-1].name}", style="dim", highlight=False)
-        console.print(
-            f"  stfed open {place}/models/{models[-1].name} --identity {place}/key --out model.safetensors", style="dim", highlight=False
-        )
+        model, keys = f"{place}/models/{models[-1].name}", f"--identity {place}/key --trusted {place}/coordinator.pub"
+        for command in (f"inspect {model}", f"open {model} {keys} --out model.safetensors", f"audit verify {place}/audit.db"):
+            console.print(f"  stfed {command}", style="dim", highlight=False)
 
 
 def _relative(path: Path) -> Path:

@@ -1,147 +1,167 @@
-"""`stfed keygen | seal | open | inspect`: encrypted tensor files and the keys for them."""
+"""`stfed seal | open`: from a plain safetensors file to a sealed one, and back."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stfed.cli import note
+from stfed.cli.options import (
+    add_audit,
+    add_opening,
+    add_recipients,
+    add_sign,
+    add_trusted,
+    moment,
+    opening,
+    signing_key,
+    statement,
+    statements,
+    trust,
+)
+from stfed.cli.passphrases import Passphrases, add_passphrase_file
+from stfed.cli.progress import progress
+
 if TYPE_CHECKING:
     from stfed.cli import Commands
-    from stfed.sealed.stream import Progress
-
-_QUIET_S = 1.0
-"""Nobody needs a progress bar for what is done before they have read it."""
+    from stfed.cli.options import Trusted
+    from stfed.sealed import Policy, SealedReader
+    from stfed.sealed.grants import Grant
+    from stfed.sealed.unwrapping import KeyService
 
 
 def register(commands: Commands) -> None:
-    """Adds the four commands."""
-    keygen = commands.add_parser(
-        "keygen",
-        help="make a key pair for sealed files",
-        description="Writes KEY, the secret, for your eyes only, and KEY.pub, to give to those who seal files for you. Prints the public "
-        "key's fingerprint, to be compared over another channel.",
-        allow_abbrev=False,
-    )
-    keygen.add_argument("--out", type=Path, required=True, metavar="KEY", help="where to write the secret key; KEY.pub goes beside it")
-    keygen.add_argument("--kind", choices=("hybrid", "x25519"), default="hybrid", help="hybrid is post-quantum (default), x25519 is short")
-    keygen.set_defaults(handler=_keygen)
-
+    """Adds both commands."""
     seal = commands.add_parser(
         "seal",
         help="encrypt a safetensors file to its recipients",
-        description="Encrypts a plain safetensors file so that only the recipients can open it.",
+        description="Encrypts a plain safetensors file so that only the recipients can open it. A signed one proves who sealed it, can "
+        "have a policy, and can be granted to others later.",
+        epilog="example: stfed seal model.safetensors --recipient bob.key.pub --sign alice.key --out sealed.safetensors",
         allow_abbrev=False,
     )
     seal.add_argument("file", type=Path, metavar="FILE", help="a plain safetensors file; it stays as it is")
-    seal.add_argument(
-        "--recipient",
-        action="append",
-        required=True,
-        dest="recipients",
-        metavar="KEY.pub",
-        help="a public key file or age1... string; repeat",
-    )
+    to = seal.add_mutually_exclusive_group(required=True)
+    add_recipients(to, "who can open it")
+    to.add_argument("--roster", type=Path, metavar="FILE", help="all recipients of a roster")
+    to.add_argument("--passphrase", action="store_true", help="whoever knows the passphrase, and nobody else")
+    add_passphrase_file(seal)
     seal.add_argument("--out", type=Path, required=True, metavar="SEALED", help="where to write the sealed file")
+    add_sign(seal, "sign it with this secret key file")
+    _add_policy(seal)
+    for name, where in (("--state", "for its recipients"), ("--state-public", "for everybody")):
+        seal.add_argument(name, action="append", default=[], type=statement, metavar="NAME=VALUE", help=f"state something {where}; repeat")
+    seal.add_argument("--digest", choices=("blake3", "sha256"), default="blake3", help="hash of a signed file's segments (default blake3)")
+    add_audit(seal)
     seal.set_defaults(handler=_seal)
 
     open_ = commands.add_parser(
         "open",
         help="decrypt a sealed file",
         description="Checks and decrypts a sealed file; what comes out is, byte for byte, the safetensors file that went in.",
+        epilog="example: stfed open sealed.safetensors --identity bob.key --trusted alice.key.pub --out model.safetensors",
         allow_abbrev=False,
     )
     open_.add_argument("file", type=Path, metavar="SEALED", help="a sealed file")
-    open_.add_argument(
-        "--identity",
-        action="append",
-        required=True,
-        type=Path,
-        dest="identities",
-        metavar="KEY",
-        help="a secret key file; repeat to try several",
-    )
     open_.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write the plain file")
-    open_.set_defaults(handler=_open)
-
-    inspect = commands.add_parser(
-        "inspect",
-        help="show what a sealed file tells without a key",
-        description="Shows sizes, recipients and what the writer states. Nothing of it is authenticated before somebody opens the file.",
-        allow_abbrev=False,
-    )
-    inspect.add_argument("file", type=Path, metavar="SEALED", help="a sealed file")
-    inspect.add_argument("--json", action="store_true", help="print one JSON object")
-    inspect.set_defaults(handler=_inspect)
+    add_opening(open_, keyserver=True)
+    add_trusted(open_)
+    service = open_.add_argument_group("for --keyserver")
+    service.add_argument("--service-key", metavar="KEY.pub", help="the service's public signing key: a file or stfedsig1... string")
+    add_sign(service, "your secret signing key, to prove who asks")
+    service.add_argument("--ca", type=Path, metavar="FILE", help="certificates to trust, in PEM (default: the system's)")
+    open_.set_defaults(handler=_open, wrong=open_.error)
 
 
-def _keygen(arguments: argparse.Namespace) -> int:
-    from datetime import UTC, datetime
-
-    from stfed.sealed import generate_keypair, write_keypair
-
-    identity, recipient = generate_keypair(arguments.kind)
-    public = write_keypair(arguments.out, identity, created=datetime.now(UTC))
-    print(recipient.fingerprint)
-    print(f"keep {arguments.out} to yourself, give {public} to those who seal files for you", file=sys.stderr)
-    return 0
+def _add_policy(parser: argparse.ArgumentParser) -> None:
+    policy = parser.add_argument_group("policy of a signed file")
+    policy.add_argument("--owner", action="append", default=[], dest="owners", metavar="KEY.pub", help="may grant access too; repeat")
+    policy.add_argument("--reader", action="append", default=[], dest="readers", metavar="KEY.pub", help="may have it from a key service")
+    policy.add_argument("--purpose", action="append", default=[], dest="purposes", metavar="TEXT", help="what it may be opened for; repeat")
+    policy.add_argument("--not-before", type=moment, metavar="TIME", help="may be opened from then on: 2027-01-31T12:00:00Z, or a date")
+    policy.add_argument("--not-after", type=moment, metavar="TIME", help="may be opened until then")
 
 
 def _seal(arguments: argparse.Namespace) -> int:
+    from stfed.keys import Roster
     from stfed.sealed import seal_file
 
-    with _progress(arguments.file, "sealing") as progress:
-        seal_file(arguments.file, arguments.out, recipients=arguments.recipients, progress=progress)
+    passphrases = Passphrases(arguments.passphrase_file)
+    with progress(arguments.file, "sealing") as advance:
+        seal_file(
+            arguments.file,
+            arguments.out,
+            recipients=Roster.read(arguments.roster) if arguments.roster else arguments.recipients,
+            passphrase=passphrases.new(arguments.out) if arguments.passphrase else None,
+            signer=signing_key(arguments.sign, passphrases) if arguments.sign else None,
+            policy=_policy(arguments),
+            provenance=statements(arguments.state),
+            public=statements(arguments.state_public),
+            digest=arguments.digest,
+            audit=arguments.audit,
+            progress=advance,
+        )
     return 0
+
+
+def _policy(arguments: argparse.Namespace) -> Policy:
+    from stfed.sealed import Policy
+
+    return Policy(
+        owners=arguments.owners,
+        readers=arguments.readers,
+        purposes=arguments.purposes,
+        not_before=arguments.not_before,
+        not_after=arguments.not_after,
+    )
 
 
 def _open(arguments: argparse.Namespace) -> int:
     from stfed.sealed import open_file
 
-    with _progress(arguments.file, "opening") as progress:
-        open_file(arguments.file, arguments.out, identity=arguments.identities, progress=progress)
-    print(f"note: {arguments.file} is not signed: it is whole and unchanged, but nothing proves who sealed it", file=sys.stderr)
+    passphrases, trusted = Passphrases(arguments.passphrase_file), trust(arguments)
+    service = _service(arguments, passphrases)
+    options = opening(arguments, passphrases, trusted)
+    options["service"] = service
+    with progress(arguments.file, "opening") as advance:
+        reader = open_file(arguments.file, arguments.out, progress=advance, **options)
+    note(f"{arguments.file} {_origin(reader, trusted)}")
+    if reader.access.grant is not None:
+        note(_granted(reader.access.who, reader.access.grant))
     return 0
 
 
-def _inspect(arguments: argparse.Namespace) -> int:
-    from stfed.sealed import inspect
+def _service(arguments: argparse.Namespace, passphrases: Passphrases) -> KeyService | None:
+    """The key service that `--keyserver` names."""
+    if not arguments.keyserver:
+        if arguments.service_key or arguments.sign or arguments.ca:
+            arguments.wrong("--service-key, --sign and --ca are for --keyserver")
+        return None
+    if not (arguments.service_key and arguments.sign):
+        arguments.wrong("--keyserver needs --service-key, whose answer to believe, and --sign, to prove who asks")
+    from stfed.keyserver import KeyServer
 
-    info = inspect(arguments.file)
-    if arguments.json:
-        json.dump(info.to_dict(), sys.stdout, indent=2, allow_nan=False)
-        print()
-    else:
-        print(info.table())
-    return 0
+    signer = signing_key(arguments.sign, passphrases)
+    return KeyServer(arguments.keyserver, signer=signer, service_key=arguments.service_key, ca=arguments.ca)
 
 
-@contextmanager
-def _progress(path: Path, verb: str) -> Iterator[Progress | None]:
-    """Something to report finished bytes to, from any thread: a bar on stderr, if that is a terminal and the work takes over a second."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+def _origin(reader: SealedReader, trusted: Trusted) -> str:
+    """What is proved about who sealed the file."""
+    from stfed.keys import Roster
 
-    bar = Progress(TextColumn(verb), BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=Console(stderr=True), transient=True)
-    task = bar.add_task(verb, total=path.stat().st_size if path.is_file() else None)
-    began, lock = time.monotonic(), threading.Lock()
+    signers = ", ".join(key.fingerprint for key in reader.manifest.context.signers)
+    if reader.trusted is not None:
+        member = trusted.by_signing(reader.trusted) if isinstance(trusted, Roster) else None
+        who = reader.trusted.fingerprint + (f", {member.name} in the roster," if member else "")
+        return f"was sealed by {who} at {reader.manifest.context.time:%Y-%m-%d %H:%M:%S UTC}"
+    if signers:
+        return f"is signed by {signers}, and nothing here says whose key that is: compare fingerprints, or use --trusted or --roster"
+    return "is not signed: it is whole and unchanged, but nothing proves who sealed it"
 
-    def advance(size_bytes: int) -> None:
-        bar.update(task, advance=size_bytes)
-        with lock:
-            if not bar.live.is_started and time.monotonic() - began > _QUIET_S:
-                bar.start()
 
-    try:
-        yield advance
-    finally:
-        bar.stop()
+def _granted(who: str, grant: Grant) -> str:
+    """Through whom the reader came to the key."""
+    from stfed.keys.fingerprint import grouped
+
+    return f"access for {who} was granted by {grouped(grant.granter)} at {grant.time:%Y-%m-%d %H:%M:%S UTC}"
