@@ -52,8 +52,8 @@ class Conditions:
 
     @property
     def quorum(self) -> int:
-        """Signatures under one survivor set: any two sets of so many signers share an honest one, and it signs once."""
-        return (self.n + self.corrupt) // 2 + 1
+        """Signatures under one survivor set."""
+        return quorum(self.n, self.corrupt)
 
     def log2_connectivity(self, k: int) -> float:
         """log2 of the probability that the honest survivors are not connected, at most."""
@@ -162,6 +162,11 @@ class Conditions:
         secret = f"2t > k + C = {k + self.corrupt}" if self.malicious else f"t > C = {self.corrupt}"
         least = f" and t >= {min(2, k)}" if smallest == min(2, k) else ""
         return f"secrecy needs {secret}{least}, correctness t <= n-1-D = {largest}"
+
+
+def quorum(n: int, corrupt: int) -> int:
+    """floor((n+C)/2) + 1: any two sets of so many signers share more than C, so an honest one, and it signs once."""
+    return (n + corrupt) // 2 + 1
 
 
 def _holds(log2_probability: float, bits: int) -> bool:

@@ -7,7 +7,7 @@ directories gets noise from both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -15,10 +15,18 @@ from itertools import pairwise
 from stfed.crypto import agreement, identity
 from stfed.crypto.kdf import digest
 from stfed.crypto.labels import Label
-from stfed.errors import PeerError
+from stfed.errors import LocalError, PeerError, shown
 from stfed.secagg.messages import Header, Join, encode_parties
 from stfed.secagg.params import Mode
-from stfed.secagg.refusals import DirectoryError, DuplicateKeyError, UnknownPartyError, WeakKeyError
+from stfed.secagg.refusals import (
+    DirectoryError,
+    DuplicateKeyError,
+    DuplicateMemberError,
+    UnknownPartyError,
+    UnsignedJoinError,
+    WeakKeyError,
+)
+from stfed.secagg.roster import MemberRoster
 
 
 def check_join(join: Join, header: Header, mode: Mode) -> None:
@@ -26,7 +34,8 @@ def check_join(join: Join, header: Header, mode: Mode) -> None:
 
     Raises:
         WeakKeyError: its public key has low order, or is not canonically encoded.
-        DirectoryError: it belongs to another run, epoch or suite, or its signature does not fit the mode.
+        UnsignedJoinError: malicious mode, and it is not signed by the identity that it names.
+        DirectoryError: it belongs to another run, epoch or suite, or is signed in semi-honest mode.
     """
     name = identity.fingerprint(join.identity)
     if join.header != header:
@@ -40,7 +49,7 @@ def check_join(join: Join, header: Header, mode: Mode) -> None:
         try:
             identity.verify(join.identity, join.signature, Label.SIGN_MESSAGE, join.unsigned())
         except PeerError:
-            raise DirectoryError(f"the JOIN of party {name} is not signed by its identity", party=name) from None
+            raise UnsignedJoinError(f"the JOIN of party {name} is not signed by its identity", party=name) from None
     elif join.signature:
         # One encoding per JOIN and mode: an ignored signature would be a field that two parties could see differently.
         raise DirectoryError(f"the JOIN of party {name} is signed, but the run is semi-honest", party=name)
@@ -114,6 +123,25 @@ class Directory:
             return self.encoded.index(join)
         except ValueError:
             raise DirectoryError("this party's own JOIN is not in the directory") from None
+
+    def check_members(self, roster: MemberRoster | None, parties: Iterable[int]) -> None:
+        """Refuses parties that are not on the roster, now; in malicious mode. Asked for the whole directory once, and for every cohort.
+
+        Raises:
+            UnknownIdentityError, ExpiredIdentityError, RevokedIdentityError: the roster does not have this identity as a party now.
+            DuplicateMemberError: two identities belong to one member, whose old key is still good: it would count twice.
+            LocalError: malicious mode without a roster.
+        """
+        if self.mode is not Mode.MALICIOUS:
+            return
+        if roster is None:
+            raise LocalError("malicious mode needs the roster on every party", hint="name the roster file in the node's config")
+        names: set[str] = set()
+        for index in parties:
+            name = roster.member(self.join(index).identity)
+            if name in names:
+                raise DuplicateMemberError(f"two parties of the directory are {shown(name)}", party=name)
+            names.add(name)
 
     def check_known(self, parties: tuple[int, ...], what: str) -> None:
         """Refuses a set with an index outside the directory."""

@@ -2,7 +2,8 @@
 
 Every message is `header ‖ body ‖ signature`, encoded with `stfed.wire`: equal messages are equal bytes. The header (version, kind,
 suite, run, epoch, round) is the same in all of them, so whatever is hashed or signed over a message is bound to its place in the
-protocol. The signature is empty in semi-honest mode and covers `header ‖ body` in malicious mode.
+protocol. The signature is empty in semi-honest mode, and always in what the coordinator says; in malicious mode it is the sending party's
+(`stfed.secagg.signing` says over what).
 
 A *set of parties* (cohort, U1, U2) is a strictly increasing list of directory indices: it has one encoding, and a party that is named
 twice cannot be written down. What is per neighbour stands in the order of the sorted neighbour list, which both sides compute, so it
@@ -12,7 +13,8 @@ Message by message (`protocol.md`; the steps are those of Bonawitz et al., CCS 2
 
     JOIN      JoinRequest     ->   Join        once per epoch
     PREPARE   PrepareRequest  ->   Prepare     keys, shares, box, commitments
-    TRAIN     TrainRequest    ->   Masked      the masked vector travels beside it, packed
+    TRAIN     TrainRequest    ->   Masked      the masked vector travels beside it, packed; or a Complaint (malicious mode)
+    CONFIRM   ConfirmRequest  ->   Confirm     a signature under the survivor set (malicious mode)
     UNMASK    UnmaskRequest   ->   Unmask      one share per neighbour, of b or of z
 """
 
@@ -47,7 +49,7 @@ MAX_SIGNATURE_BYTES = 64
 
 
 class Kind(IntEnum):
-    """What a message is. 7 and 8 are CONFIRM's, which exists in malicious mode only."""
+    """What a message is. 7, 8 and 11 exist in malicious mode only."""
 
     JOIN_REQUEST = 1
     JOIN = 2
@@ -59,6 +61,7 @@ class Kind(IntEnum):
     CONFIRM = 8
     UNMASK_REQUEST = 9
     UNMASK = 10
+    COMPLAINT = 11
 
 
 class Phase(IntEnum):
@@ -73,6 +76,17 @@ class ShareOf(IntEnum):
 
     SELF_SEED = 1
     BOX_KEY = 2
+
+
+class Grievance(IntEnum):
+    """What is wrong with a delivery that a party complains about."""
+
+    UNREADABLE = 1
+    """It does not open."""
+    OUT_OF_FIELD = 2
+    """A limb of a share is not below 65521."""
+    MISMATCH = 3
+    """A share is not the one whose hash came with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,6 +420,63 @@ class Masked(Message):
             payload_bytes=reader.u64("payload_bytes"),
             payload_digest=reader.opaque("payload_digest", max_bytes=32),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint(Message):
+    """Party -> coordinator, in the place of `Masked`: what came to it as a dealer's shares is none.
+
+    Attributes:
+        dealer: directory index.
+        grievance: what is wrong.
+        delivery: SHA-256 of the `Delivery` as it arrived; it tells a dealer's fault from one on the way.
+    """
+
+    KIND: ClassVar[Kind] = Kind.COMPLAINT
+    dealer: int
+    grievance: Grievance
+    delivery: bytes
+
+    def _write(self, writer: Writer) -> None:
+        writer.u32(self.dealer).u8(self.grievance).fixed(self.delivery, COMMITMENT_BYTES)
+
+    @classmethod
+    def _read(cls, reader: Reader, header: Header) -> Self:
+        dealer, value = reader.u32("dealer"), reader.u8("grievance")
+        try:
+            grievance = Grievance(value)
+        except ValueError:
+            raise reader.fail("grievance", f"{value} is not known") from None
+        return cls(header=header, dealer=dealer, grievance=grievance, delivery=reader.fixed(COMMITMENT_BYTES, "delivery"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmRequest(Message):
+    """Coordinator -> party: sign that these are the parties in the sum (U2)."""
+
+    KIND: ClassVar[Kind] = Kind.CONFIRM_REQUEST
+    survivors: tuple[int, ...]
+
+    def _write(self, writer: Writer) -> None:
+        _write_parties(writer, self.survivors, "survivors")
+
+    @classmethod
+    def _read(cls, reader: Reader, header: Header) -> Self:
+        return cls(header=header, survivors=_read_parties(reader, "survivors"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirm(Message):
+    """Party -> coordinator: I sign this U2. The signature covers header, transcript and U2, goes into UNMASK, and is all there is."""
+
+    KIND: ClassVar[Kind] = Kind.CONFIRM
+
+    def _write(self, writer: Writer) -> None:
+        """Nothing but the header."""
+
+    @classmethod
+    def _read(cls, reader: Reader, header: Header) -> Self:
+        return cls(header=header)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,9 @@ rolls back and leaves nothing. A resend of the very same request gets the very s
 any other second request for a step is refused. TRAIN is two transactions with the training between them: the first one spends the
 round's only use, so a crash in between loses the round for this party and nothing else; its reply is too large to keep, so a resend is
 refused.
+
+In malicious mode a party has two things besides, both its owner's and neither the coordinator's: its long-term identity, with which it
+signs whatever it says, and the roster, which says who may be in a cohort and how many parties the coordinator can choose from.
 """
 
 from __future__ import annotations
@@ -18,8 +21,21 @@ from stfed.crypto.random import Entropy, system_entropy
 from stfed.encoding import EncodingPlan
 from stfed.errors import DecodeError, LocalError
 from stfed.secagg import client
-from stfed.secagg.client import ClientState, Joined, MaskKeys, Prepared, Ready, Trained, Training
-from stfed.secagg.messages import Header, JoinRequest, Kind, Message, Phase, PrepareRequest, TrainRequest, UnmaskRequest, peek
+from stfed.secagg.client import ClientState, Confirmed, Joined, MaskKeys, Prepared, Ready, Trained, Training
+from stfed.secagg.client.holding import Holding
+from stfed.secagg.messages import (
+    Complaint,
+    ConfirmRequest,
+    Header,
+    JoinRequest,
+    Kind,
+    Message,
+    Phase,
+    PrepareRequest,
+    TrainRequest,
+    UnmaskRequest,
+    peek,
+)
 from stfed.secagg.params import Mode
 from stfed.secagg.policy import Policy
 from stfed.secagg.refusals import (
@@ -27,14 +43,18 @@ from stfed.secagg.refusals import (
     EpochError,
     ModeError,
     PlanError,
+    RefusedError,
     RoundOrderError,
+    ShareError,
     StateLostError,
     WrongRoundError,
     WrongStepError,
 )
+from stfed.secagg.roster import MemberRoster
+from stfed.secagg.signing import round_context, signed
 from stfed.secagg.store import PartyStore, Transaction
 from stfed.secagg.transcript import RoundFacts
-from stfed.secagg.transitions import Event, require
+from stfed.secagg.transitions import Event, mode_of, require
 from stfed.wire import Reader, Writer
 
 _MAX_RECORD_BYTES = 1 << 31
@@ -94,23 +114,32 @@ class Party:
         store: where its state lives.
         policy: what it decides alone.
         identity: its long-term identity, required in malicious mode.
+        roster: who may take part, required in malicious mode.
         entropy: where its randomness comes from.
+
+    Raises:
+        LocalError: malicious mode without an identity or a roster.
     """
 
     def __init__(
-        self, store: PartyStore, policy: Policy | None = None, *, identity: Identity | None = None, entropy: Entropy = system_entropy
+        self,
+        store: PartyStore,
+        policy: Policy | None = None,
+        *,
+        identity: Identity | None = None,
+        roster: MemberRoster | None = None,
+        entropy: Entropy = system_entropy,
     ) -> None:
         self.policy = policy or Policy()
-        if self.policy.mode is Mode.MALICIOUS:
+        if self.policy.mode is Mode.MALICIOUS and (identity is None or roster is None):
             raise LocalError(
-                "malicious mode needs the roster and the CONFIRM step, which this version does not have: taking part without them would "
-                "promise what it does not keep",
-                hint="use the semi-honest mode, the default",
+                "malicious mode needs an identity and a roster on every party, and neither can come from the coordinator",
+                hint="create an identity with `stfed keygen`, and name it and the roster in the node's config",
             )
-        self._store, self._identity, self._entropy = store, identity, entropy
+        self._store, self._identity, self._roster, self._entropy = store, identity, roster, entropy
 
     def answer(self, request: bytes) -> bytes:
-        """Answers JOIN, PREPARE or UNMASK.
+        """Answers JOIN, PREPARE, CONFIRM or UNMASK.
 
         Raises:
             DecodeError: no message of this protocol.
@@ -126,6 +155,8 @@ class Party:
             match kind:
                 case Kind.PREPARE_REQUEST:
                     return self._prepare(transaction, record, request)
+                case Kind.CONFIRM_REQUEST:
+                    return self._confirm(transaction, record, request)
                 case Kind.UNMASK_REQUEST:
                     return self._unmask(transaction, record, request)
                 case _:
@@ -142,6 +173,8 @@ class Party:
 
         Raises:
             RefusedError: the message breaks a rule, or the same content was trained on before in this phase.
+            ShareError: a neighbour's shares are none; in malicious mode it has the signed complaint that goes to the coordinator instead of
+                a vector.
         """
         message = _unsigned(TrainRequest.decode(request))
         with self._store.transaction(message.header.run) as transaction:
@@ -151,7 +184,11 @@ class Party:
             assert isinstance(state, Prepared)
             if state.facts.phase is not phase:
                 raise WrongStepError(f"PREPARE was for {state.facts.phase.name.lower()}, the message is for {phase.name.lower()}")
-            training, masks = state.train(message, content, self.policy)
+            try:
+                training, masks = state.train(message, content, self._rules)
+            except ShareError as error:
+                error.complaint = self._complaint(state, error)
+                raise
             if not transaction.add_content(phase, reuse or content) and not self.policy.allow_repeats:
                 raise ContentReuseError(
                     "this party has worked on the very same model and config before: two such sums over different cohorts differ by one "
@@ -161,10 +198,17 @@ class Party:
             self._write(transaction, replace(record, state=training))
             return Ticket(state.facts, masks)
 
-    def finish_training(self, ticket: Ticket, schema: bytes, payload_bytes: int) -> bytes:
+    def finish_training(self, ticket: Ticket, schema: bytes, payload_bytes: int, payload_digest: bytes = b"") -> bytes:
         """The vector is masked: the reply that goes beside it, once the store says that it may leave.
 
+        Args:
+            ticket: what TRAIN handed out.
+            schema: which metrics the vector carries.
+            payload_bytes: length of the packed vector.
+            payload_digest: its SHA-256, required in malicious mode, where it is signed.
+
         Raises:
+            LocalError: malicious mode without a digest.
             WrongStepError: the coordinator has moved on to another round in the meantime; the vector must not leave.
         """
         header = ticket.facts.header
@@ -175,9 +219,12 @@ class Party:
             assert isinstance(state, Training)
             if state.header != header:
                 raise WrongRoundError("the coordinator has moved on to another round while this party was training")
-            trained, reply = state.finish(schema, payload_bytes)
+            if mode_of(state) is Mode.MALICIOUS and len(payload_digest) != hashlib.sha256().digest_size:
+                raise LocalError("in malicious mode a party signs its vector: finish_training needs the SHA-256 of the payload")
+            trained, reply = state.finish(schema, payload_bytes, payload_digest)
+            encoded = self._signed(trained, reply, trained.transcript).encode()
             self._write(transaction, replace(record, state=trained))
-            return reply.encode()
+            return encoded
 
     def _join(self, transaction: Transaction, request: bytes) -> bytes:
         message = _unsigned(JoinRequest.decode(request))
@@ -194,6 +241,8 @@ class Party:
             )
         if header.round < round_:
             raise RoundOrderError(f"the new epoch starts after round {header.round}, this party has used round {round_}")
+        if self.policy.mode is Mode.MALICIOUS and self._identity is not None and self._roster is not None:
+            self._check_own_place(self._identity, self._roster)
         state, reply = client.join(message, self.policy, self._identity, self._entropy)
         encoded = reply.encode()
         self._write(transaction, _Record(state, ((Kind.JOIN_REQUEST, _hash(request), encoded),), _old_pins(transaction)))
@@ -203,13 +252,13 @@ class Party:
         message = _unsigned(PrepareRequest.decode(request))
         state = record.state
         require(state, Event.PREPARE)
-        if isinstance(state, Prepared | Training | Trained):
+        if isinstance(state, Prepared | Holding):
             # A coordinator that moves on gives the round up, for good: its secrets are erased with this commit.
             state = state.ready()
         assert isinstance(state, Joined | Ready)
-        prepared, reply = state.prepare(message, self.policy, self._entropy)
+        prepared, reply = state.prepare(message, self._rules, self._entropy, self._roster)
         pins = self._pin(record, message)
-        encoded = reply.encode()
+        encoded = self._signed(prepared, reply, round_context(prepared.facts)).encode()
         self._write(transaction, _Record(prepared, ((Kind.PREPARE_REQUEST, _hash(request), encoded),), pins))
         return encoded
 
@@ -227,16 +276,62 @@ class Party:
             )
         return tuple(sorted(pins.items()))
 
+    def _confirm(self, transaction: Transaction, record: _Record, request: bytes) -> bytes:
+        message = _unsigned(ConfirmRequest.decode(request))
+        state = record.state
+        require(state, Event.CONFIRM)
+        assert isinstance(state, Trained)
+        confirmed, reply = state.confirm(message, self._rules, self._signer(state))
+        encoded = reply.encode()
+        replies = (*record.replies, (Kind.CONFIRM_REQUEST, _hash(request), encoded))
+        self._write(transaction, replace(record, state=confirmed, replies=replies))
+        return encoded
+
     def _unmask(self, transaction: Transaction, record: _Record, request: bytes) -> bytes:
         message = _unsigned(UnmaskRequest.decode(request))
         state = record.state
         require(state, Event.UNMASK)
-        assert isinstance(state, Trained)
-        ready, reply = state.unmask(message, self.policy)
-        encoded = reply.encode()
+        assert isinstance(state, Trained | Confirmed)
+        ready, reply = state.unmask(message, self._rules)
+        encoded = self._signed(state, reply, state.transcript).encode()
         replies = (*record.replies, (Kind.UNMASK_REQUEST, _hash(request), encoded))
         self._write(transaction, replace(record, state=ready, replies=replies))
         return encoded
+
+    @property
+    def _rules(self) -> Policy:
+        """The policy with N from the roster where there is one: the corrupt parties are a share of it, not of a cohort that was picked."""
+        return self.policy if self._roster is None else replace(self.policy, roster=len(self._roster))
+
+    def _check_own_place(self, identity: Identity, roster: MemberRoster) -> None:
+        """Nobody else would take part with a party that is not on the roster; its owner can mend that, the coordinator can't."""
+        try:
+            roster.member(identity.public_bytes)
+        except RefusedError as error:
+            raise LocalError(f"this party's own identity: {error.message}", hint="compare the roster with this party's key") from None
+
+    def _signer(self, state: Prepared | Holding) -> Identity:
+        """The identity that this party joined with.
+
+        Raises:
+            LocalError: it is not the one in this party's config any more.
+        """
+        member = state.member
+        if self._identity is None or self._identity.public_bytes != member.directory.join(member.index).identity:
+            raise LocalError(
+                "this party joined the epoch with another identity than the one it has now", hint="the coordinator has to start a new epoch"
+            )
+        return self._identity
+
+    def _signed(self, state: Prepared | Holding, message: M, context: bytes) -> M:
+        return signed(message, self._signer(state), context) if mode_of(state) is Mode.MALICIOUS else message
+
+    def _complaint(self, state: Prepared, error: ShareError) -> bytes | None:
+        if mode_of(state) is not Mode.MALICIOUS:
+            return None
+        delivery = hashlib.sha256(error.delivery.encode()).digest()
+        message = Complaint(header=state.header, dealer=error.dealer, grievance=error.grievance, delivery=delivery)
+        return self._signed(state, message, round_context(state.facts)).encode()
 
     def _record(self, transaction: Transaction, header: Header) -> _Record:
         data = transaction.read()
@@ -261,7 +356,7 @@ class Party:
 def _unsigned(message: M) -> M:
     """Refuses a signature that nobody would check: an ignored field is one in which two parties can be told different things."""
     if message.signature:
-        raise ModeError(f"{message.KIND.name} is signed, but the run is semi-honest")
+        raise ModeError(f"{message.KIND.name} is signed, but a coordinator signs nothing")
     return message
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from stfed.encoding import EncodingPlan
 from stfed.errors import LocalError
+from stfed.secagg.conditions import quorum
 from stfed.secagg.params import COMPLETE_UP_TO, Mode, accepts, corrupt_parties, dropped_parties
-from stfed.secagg.refusals import CohortTooSmallError, ParametersError, PlanError
+from stfed.secagg.refusals import CohortTooSmallError, ModeError, ParametersError, PlanError
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class Policy:
         delta: share of the cohort that may vanish at any step; needed for the connectivity of a sparse graph.
         min_cohort: fewest parties in a cohort.
         min_survivors: fewest parties in U1 and in U2.
-        honest_survivors: fewest honest parties in a sum; a sum over fewer than corrupt + this many parties is refused.
+        honest_survivors: fewest honest parties in a sum; a sum over fewer than corrupt + this many parties is refused. None: two, and
+            three in malicious mode.
         min_threshold: smallest t.
         ring_bits: smallest and largest b.
         clip: smallest and largest clip of one coordinate, in units of the model. Where nearly everything is clipped, a sum shows signs.
@@ -37,7 +39,8 @@ class Policy:
         allow_repeats: whether this party works on the very same model and config a second time, within a run or in a later one. Where
             training is deterministic, the difference of two such sums is the update of whoever took part in only one of them.
         sigma: bits of statistical security.
-        roster: number of parties from which the coordinator can choose (malicious mode); None counts the cohort.
+        roster: N, the number of parties from which the coordinator can choose; None counts the cohort. A party that has a roster (malicious
+            mode) counts that one instead.
     """
 
     mode: Mode = Mode.SEMI_HONEST
@@ -45,7 +48,7 @@ class Policy:
     delta: float = 0.1
     min_cohort: int = 3
     min_survivors: int = 2
-    honest_survivors: int = 2
+    honest_survivors: int | None = None
     min_threshold: int = 2
     ring_bits: tuple[int, int] = (8, 64)
     clip: tuple[float, float] = (1e-3, 1e6)
@@ -66,7 +69,7 @@ class Policy:
             raise LocalError(f"min_cohort is {self.min_cohort}; a cohort of one is never a sum", hint="use 2 or more")
         if self.min_survivors < 2:
             raise LocalError(f"min_survivors is {self.min_survivors}; a sum over one party is that party's update", hint="use 2 or more")
-        if self.honest_survivors < 2:
+        if self.honest_survivors is not None and self.honest_survivors < 2:
             raise LocalError(
                 f"honest_survivors is {self.honest_survivors}; one honest party has nobody to hide among", hint="use 2 or more"
             )
@@ -79,8 +82,14 @@ class Policy:
         On a sparse graph the sum stays one sum only while the graph of those left is connected, which the calculator promises for at most
         floor(delta n) drops: a coordinator that lets more drop could read the sums of the pieces.
         """
-        least = max(self.min_survivors, corrupt_parties(n, self.gamma, self.roster) + self.honest_survivors)
+        honest = self.honest_survivors or (3 if self.mode is Mode.MALICIOUS else 2)
+        least = max(self.min_survivors, corrupt_parties(n, self.gamma, self.roster) + honest)
         return least if k >= n - 1 else max(least, n - dropped_parties(n, self.delta))
+
+    def check_mode(self, mode: Mode) -> None:
+        """Refuses a round of another mode, also one that began before the policy changed."""
+        if mode is not self.mode:
+            raise ModeError(f"the round is not in this party's mode, {self.mode.value}")
 
     def check_cohort(self, n: int) -> None:
         """Refuses a cohort below the minimum.
@@ -100,6 +109,10 @@ class Policy:
         least = self.floor(n, k)
         if alive < least:
             raise CohortTooSmallError(f"{what} has {alive} of {n} parties, this party takes part with {least} or more")
+
+    def quorum(self, n: int) -> int:
+        """The confirmations that a survivor set needs in a cohort of n: two sets with so many share an honest signer, who signs one."""
+        return quorum(n, corrupt_parties(n, self.gamma, self.roster))
 
     def check_parameters(self, n: int, k: int, t: int) -> None:
         """Refuses (k, t) that do not reach this party's security level.

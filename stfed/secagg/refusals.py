@@ -6,7 +6,10 @@ What a refusal says is safe to send back: it names the rule, numbers and public 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from stfed.errors import PeerError
+from stfed.secagg.messages import Delivery, Grievance
 
 
 class RefusedError(PeerError):
@@ -31,6 +34,26 @@ class DuplicateKeyError(DirectoryError):
 
 class WeakKeyError(DirectoryError):
     """An entry of the directory has a low-order public key (RFC 7748, section 6.1)."""
+
+
+class UnsignedJoinError(DirectoryError):
+    """A JOIN is not signed by the identity it names."""
+
+
+class UnknownIdentityError(DirectoryError):
+    """An identity is not on this party's roster, or is there in another role."""
+
+
+class ExpiredIdentityError(DirectoryError):
+    """An identity is on the roster, but not at this time: not yet, no longer, or replaced by another key."""
+
+
+class RevokedIdentityError(DirectoryError):
+    """An identity is revoked on this party's roster."""
+
+
+class DuplicateMemberError(DirectoryError):
+    """Two identities of the directory belong to one member of the roster."""
 
 
 class UnknownPartyError(RefusedError):
@@ -73,16 +96,62 @@ class ShareHoldersError(RefusedError):
     """Fewer than t of this party's share-holders are in U1."""
 
 
-class ShareUnreadableError(RefusedError):
+class ShareError(RefusedError):
+    """What came as a neighbour's shares is none.
+
+    Attributes:
+        dealer: the neighbour's directory index.
+        complaint: in malicious mode the signed `Complaint` as bytes, for the coordinator; set by `Party`.
+    """
+
+    grievance: ClassVar[Grievance]
+
+    def __init__(self, message: str, *, dealer: int, delivery: Delivery, party: str) -> None:
+        super().__init__(message, party=party)
+        self.dealer, self.delivery = dealer, delivery
+        self.complaint: bytes | None = None
+
+
+class ShareUnreadableError(ShareError):
     """The shares of a neighbour in U1 do not open, so nothing proves that it takes part in this round."""
 
+    grievance = Grievance.UNREADABLE
 
-class ShareMismatchError(RefusedError):
+
+class ShareFieldError(ShareError):
+    """A neighbour's share is not in the field."""
+
+    grievance = Grievance.OUT_OF_FIELD
+
+
+class ShareMismatchError(ShareError):
     """A neighbour's share is not the one whose hash it published."""
+
+    grievance = Grievance.MISMATCH
 
 
 class SurvivorsError(RefusedError):
     """U2 is no subset of the U1 that this party trained with, or this party is not in it."""
+
+
+class OtherSurvivorsError(SurvivorsError):
+    """UNMASK is for another U2 than the one that this party signed."""
+
+
+class ConfirmationError(RefusedError):
+    """A confirmation in UNMASK is no signature of its member over this round, this transcript and this U2."""
+
+
+class DuplicateConfirmationError(ConfirmationError):
+    """A member of U2 is named twice among the confirmations, or they are out of order."""
+
+
+class StrangeConfirmationError(ConfirmationError):
+    """Somebody confirms who is not in U2."""
+
+
+class ConfirmationQuorumError(ConfirmationError):
+    """Too few members of U2 confirm: another set could have as many signatures."""
 
 
 class StateLostError(RefusedError):

@@ -1,18 +1,19 @@
 """What may follow what, on both sides, as data.
 
-Theory of operation. For each run it has joined, a party is in one of five states (`stfed.secagg.client`), and five events move it: the
-coordinator's four messages, and the moment its own vector is masked. `CLIENT` has the next state for every event a state takes; what is
-not in it is a `WrongStepError` that changes nothing. Three things can be read off the table:
+Theory of operation. For each run it has joined, a party is in one of six states (`stfed.secagg.client`), and six events move it: the
+coordinator's messages, and the moment its own vector is masked. `CLIENT` has, for either mode, the next state for every event a state
+takes; what is not in it is a `WrongStepError` that changes nothing. Four things can be read off the tables:
 
-- Going forward, each event fits one state only, and takes the party out of it: TRAIN and UNMASK happen at most once between two PREPAREs,
-  and PREPARE takes a new round number every time. That is the once-only rule.
+- Going forward, each event fits one state only, and takes the party out of it: TRAIN, CONFIRM and UNMASK happen at most once between two
+  PREPAREs, and PREPARE takes a new round number every time. That is the once-only rule.
+- In malicious mode no path leads to UNMASK but through CONFIRM; in semi-honest mode there is no CONFIRM.
 - PREPARE fits every state. A coordinator that moves on, or lost the round, gives up what is open, and no event leads back into it.
 - JOIN fits every state too, in a later epoch: it is how a party starts over. It is the only event for a run that is not known yet.
 
 A message that was answered before is no event: a resend gets the cached bytes and moves nothing (`stfed.secagg.party`).
 
 The coordinator's steps (`stfed.secagg.server`) take replies and error replies in any number, in any order, until they are closed. Only
-`close` leads on; nothing leads back, and a closed step stays closed.
+`close` leads on, and in malicious mode `confirm` in the place of Collecting's; nothing leads back, and a closed step stays closed.
 
 `Party` asks `require` before it runs a handler, the tests hold every entry and every gap of both tables against the real objects, and
 `diagram` draws them.
@@ -23,9 +24,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 
-from stfed.secagg.client import ClientState, Joined, Prepared, Ready, Trained, Training
+from stfed.errors import LocalError
+from stfed.secagg.client import ClientState, Confirmed, Joined, Prepared, Ready, Trained, Training
+from stfed.secagg.client.holding import Holding
+from stfed.secagg.params import Mode
 from stfed.secagg.refusals import WrongStepError
-from stfed.secagg.server import Collecting, Enrolment, Joining, Preparing, Sum, Unmasking
+from stfed.secagg.server import Collecting, Confirming, Enrolment, Joining, Preparing, Sum, Unmasking
 
 
 class Event(Enum):
@@ -35,15 +39,25 @@ class Event(Enum):
     PREPARE = "PREPARE"
     TRAIN = "TRAIN"
     MASKED = "vector masked"
+    CONFIRM = "CONFIRM"
     UNMASK = "UNMASK"
 
 
-CLIENT: Mapping[type[ClientState], Mapping[Event, type[ClientState]]] = {
-    Joined: {Event.JOIN: Joined, Event.PREPARE: Prepared},
-    Ready: {Event.JOIN: Joined, Event.PREPARE: Prepared},
-    Prepared: {Event.JOIN: Joined, Event.PREPARE: Prepared, Event.TRAIN: Training},
-    Training: {Event.JOIN: Joined, Event.PREPARE: Prepared, Event.MASKED: Trained},
-    Trained: {Event.JOIN: Joined, Event.PREPARE: Prepared, Event.UNMASK: Ready},
+_ANYTIME: Mapping[Event, type[ClientState]] = {Event.JOIN: Joined, Event.PREPARE: Prepared}
+_UP_TO_TRAINED: Mapping[type[ClientState], Mapping[Event, type[ClientState]]] = {
+    Joined: _ANYTIME,
+    Ready: _ANYTIME,
+    Prepared: {**_ANYTIME, Event.TRAIN: Training},
+    Training: {**_ANYTIME, Event.MASKED: Trained},
+}
+
+CLIENT: Mapping[Mode, Mapping[type[ClientState], Mapping[Event, type[ClientState]]]] = {
+    Mode.SEMI_HONEST: {**_UP_TO_TRAINED, Trained: {**_ANYTIME, Event.UNMASK: Ready}},
+    Mode.MALICIOUS: {
+        **_UP_TO_TRAINED,
+        Trained: {**_ANYTIME, Event.CONFIRM: Confirmed},
+        Confirmed: {**_ANYTIME, Event.UNMASK: Ready},
+    },
 }
 """A party's next state. JOIN means one of a later epoch, PREPARE one of a later round."""
 
@@ -53,16 +67,45 @@ class StepEvent(Enum):
 
     REPLY = "add"
     ERROR = "fail"
+    COMPLAINT = "complain"
     CLOSE = "close"
+    CONFIRM = "confirm"
 
 
-SERVER: Mapping[type, Mapping[StepEvent, type]] = {
-    Joining: {StepEvent.REPLY: Joining, StepEvent.CLOSE: Enrolment},
-    Preparing: {StepEvent.REPLY: Preparing, StepEvent.ERROR: Preparing, StepEvent.CLOSE: Collecting},
-    Collecting: {StepEvent.REPLY: Collecting, StepEvent.ERROR: Collecting, StepEvent.CLOSE: Unmasking},
-    Unmasking: {StepEvent.REPLY: Unmasking, StepEvent.ERROR: Unmasking, StepEvent.CLOSE: Sum},
+_FED: Mapping[type, Mapping[StepEvent, type]] = {
+    kind: {StepEvent.REPLY: kind, StepEvent.ERROR: kind} for kind in (Preparing, Collecting, Confirming, Unmasking)
 }
-"""The coordinator's next step, where there are enough parties for one; `close` is a `QuorumError` otherwise."""
+_TRAINING: Mapping[StepEvent, type] = {**_FED[Collecting], StepEvent.COMPLAINT: Collecting}
+_UP_TO_PREPARING: Mapping[type, Mapping[StepEvent, type]] = {
+    Joining: {StepEvent.REPLY: Joining, StepEvent.CLOSE: Enrolment},
+    Preparing: {**_FED[Preparing], StepEvent.CLOSE: Collecting},
+}
+
+SERVER: Mapping[Mode, Mapping[type, Mapping[StepEvent, type]]] = {
+    Mode.SEMI_HONEST: {
+        **_UP_TO_PREPARING,
+        Collecting: {**_TRAINING, StepEvent.CLOSE: Unmasking},
+        Unmasking: {**_FED[Unmasking], StepEvent.CLOSE: Sum},
+    },
+    Mode.MALICIOUS: {
+        **_UP_TO_PREPARING,
+        Collecting: {**_TRAINING, StepEvent.CONFIRM: Confirming},
+        Confirming: {**_FED[Confirming], StepEvent.CLOSE: Unmasking},
+        Unmasking: {**_FED[Unmasking], StepEvent.CLOSE: Sum},
+    },
+}
+"""The coordinator's next step, where there are enough parties for one; what leads on is a `QuorumError` otherwise."""
+
+
+def mode_of(state: ClientState) -> Mode:
+    """The mode of the epoch that a state belongs to. It was fixed in JOIN and is not a matter of today's policy."""
+    match state:
+        case Joined():
+            return state.mode
+        case Ready() | Prepared() | Holding():
+            return state.member.directory.mode
+        case _:
+            raise LocalError(f"{type(state).__name__} is no state of a party")
 
 
 def require(state: ClientState, event: Event) -> None:
@@ -71,7 +114,7 @@ def require(state: ClientState, event: Event) -> None:
     Raises:
         WrongStepError: it does not; the text says which ones do.
     """
-    events = CLIENT[type(state)]
+    events = CLIENT[mode_of(state)].get(type(state), {})
     if event not in events:
         waits_for = " or ".join(known.value for known in events)
         raise WrongStepError(

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
 
+from stfed.crypto.identity import Identity
 from stfed.crypto.keystream import keystream
 from stfed.crypto.random import Entropy, system_entropy
 from stfed.encoding import EncodingPlan, MetricSchema, Vector, pack_vector
+from stfed.keys import Member, Role, Roster, SigningKey
 from stfed.secagg.messages import Header, Phase
-from stfed.secagg.params import Parameters
+from stfed.secagg.params import Mode, Parameters, corrupt_parties
 from stfed.secagg.party import Party
 from stfed.secagg.policy import Policy
-from stfed.secagg.server import Collecting, Enrolment, Joining, Preparing, Sum, Unmasking
+from stfed.secagg.refusals import ShareError
+from stfed.secagg.roster import MemberRoster, PartyRoster
+from stfed.secagg.server import Collecting, Dispute, Enrolment, Joining, Preparing, Sum, Unmasking, excluded
 from stfed.secagg.store import MemoryStore, PartyStore
 from stfed.secagg.transcript import RoundFacts
 
@@ -35,16 +42,34 @@ def scripted_entropy(seed: str) -> Entropy:
     return draw
 
 
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+"""When everything happens: keys of `roster_of` have no other time."""
+
+
+@lru_cache(maxsize=256)
+def signing_key(node: int) -> SigningKey:
+    """The long-term key of a party: of tests, and public."""
+    return SigningKey.generate(entropy=scripted_entropy(f"identity {node}"))
+
+
+def roster_of(n: int) -> Roster:
+    """Parties 0..n-1, by their long-term keys."""
+    members = tuple(Member(f"party {node}", frozenset({Role.PARTY}), signing=signing_key(node).public) for node in range(n))
+    return Roster("test", members)
+
+
 @dataclass
 class LocalProtocol:
     """n parties and a coordinator, in one process.
 
     Attributes:
         n: how many parties; party i's node id is i.
-        policy: every party's.
+        policy: every party's. In malicious mode, party i's identity is reproducible too, and all of them are on one roster.
         seed: makes all randomness reproducible; the operating system's if None.
         run: the run id.
         log: every message that crossed: (step, "down" or "up", node, bytes).
+        keep_log: whether there is one.
+        roster: in malicious mode, who may take part; by default the n parties.
     """
 
     n: int
@@ -54,14 +79,29 @@ class LocalProtocol:
     stores: list[PartyStore] = field(default_factory=list)
     log: list[tuple[str, str, int, bytes]] = field(default_factory=list)
     keep_log: bool = True
+    roster: MemberRoster | None = None
 
     def __post_init__(self) -> None:
         self.stores = self.stores or [MemoryStore() for _ in range(self.n)]
         entropies = [system_entropy if self.seed is None else scripted_entropy(f"{self.seed}/{node}") for node in range(self.n)]
-        self.parties = [Party(store, self.policy, entropy=entropy) for store, entropy in zip(self.stores, entropies, strict=True)]
+        self.identities = [signing_key(node).ed25519 for node in range(self.n)]
+        if self.malicious and self.roster is None:
+            self.roster = PartyRoster(roster_of(self.n), lambda: NOON)
+        self.parties = [self._party(*parts) for parts in zip(self.stores, self.identities, entropies, strict=True)]
         self.epoch, self.round = 0, 0
         self.enrolment: Enrolment | None = None
         self._directory_known: set[int] = set()
+        self.disputes: list[Dispute] = []
+
+    @property
+    def malicious(self) -> bool:
+        """Whether the parties sign and confirm."""
+        return self.policy.mode is Mode.MALICIOUS
+
+    def _party(self, store: PartyStore, identity: Identity, entropy: Entropy) -> Party:
+        if not self.malicious:
+            return Party(store, self.policy, entropy=entropy)
+        return Party(store, self.policy, identity=identity, roster=self.roster, entropy=entropy)
 
     def _cross(self, step: str, direction: str, node: int, data: bytes) -> bytes:
         if self.keep_log:
@@ -71,7 +111,7 @@ class LocalProtocol:
     def join(self, missing: Collection[int] = ()) -> Enrolment:
         """Starts an epoch with everybody but the missing."""
         self.epoch += 1
-        joining = Joining(Header(self.run, self.epoch, self.round), self.policy.mode)
+        joining = Joining(Header(self.run, self.epoch, self.round), self.policy.mode, self.roster)
         request = joining.request().encode()
         for node, party in enumerate(self.parties):
             if node not in missing:
@@ -99,7 +139,9 @@ class LocalProtocol:
             cohort,
             directory.cohort_digest(cohort),
         )
-        preparing = Preparing(facts, self.enrolment.names(), self.policy.floor(len(cohort), parameters.k))
+        floor = replace(self.policy, roster=parameters.roster).floor(len(cohort), parameters.k)
+        signers: dict[str, Any] = {"directory": directory, "corrupt": parameters.corrupt} if self.malicious else {}
+        preparing = Preparing(facts, self.enrolment.names(), floor, **signers)
         for node in nodes:
             if node in missing:
                 continue
@@ -128,20 +170,49 @@ class LocalProtocol:
             if node in missing:
                 continue
             request = self._cross("train", "down", node, collecting.request(index).encode())
-            ticket = self.parties[node].start_training(request, content, preparing.facts.phase)
+            try:
+                ticket = self.parties[node].start_training(request, content, preparing.facts.phase)
+            except ShareError as error:
+                if error.complaint is None:
+                    raise
+                collecting.complain(index, self._cross("train", "up", node, error.complaint))
+                continue
             vector = vector_of(node)
             ticket.masks.apply(vector, threads=threads)
             payload = pack_vector(vector, ticket.masks.plan)
-            reply = self.parties[node].finish_training(ticket, schema.encode(), len(payload))
+            digest = hashlib.sha256(payload).digest() if self.malicious else b""
+            reply = self.parties[node].finish_training(ticket, schema.encode(), len(payload), digest)
             collecting.add(index, self._cross("train", "up", node, reply), self._cross("train", "up", node, payload))
+        self.disputes += collecting.disputes
         return collecting
 
-    def unmask(self, collecting: Collecting, *, missing: Collection[int] = (), threads: int | None = None) -> Sum:
-        """UNMASK and the sum."""
+    def excluded(self) -> set[int]:
+        """The nodes that stand in a dispute which nobody can settle, for the cohorts to come."""
+        identities = excluded(self.disputes, corrupt_parties(self.n, self.policy.gamma))
+        return {node for node, identity in enumerate(self.identities) if identity.public_bytes in identities}
+
+    def confirm(self, collecting: Collecting, *, missing: Collection[int] = ()) -> Unmasking:
+        """CONFIRM, in malicious mode; in semi-honest mode there is none."""
         assert self.enrolment is not None
-        unmasking: Unmasking = collecting.close()
+        if not self.malicious:
+            return collecting.close()
+        confirming = collecting.confirm()
+        request = confirming.request().encode()
+        for index in confirming.survivors:
+            node = self.enrolment.nodes[index]
+            if node not in missing:
+                reply = self.parties[node].answer(self._cross("confirm", "down", node, request))
+                confirming.add(index, self._cross("confirm", "up", node, reply))
+        return confirming.close()
+
+    def unmask(
+        self, collecting: Collecting, *, unconfirmed: Collection[int] = (), missing: Collection[int] = (), threads: int | None = None
+    ) -> Sum:
+        """CONFIRM where there is one, UNMASK and the sum; the unconfirmed never get the one message, the missing never the other."""
+        assert self.enrolment is not None
+        unmasking = self.confirm(collecting, missing=unconfirmed)
         request = unmasking.request().encode()
-        for index in unmasking.survivors:
+        for index in unmasking.asked:
             node = self.enrolment.nodes[index]
             if node not in missing:
                 unmasking.add(
@@ -170,5 +241,5 @@ class LocalProtocol:
         gone |= set(drops.get("train", ()))
         content = content if content is not None else hashlib.sha256(f"model {self.round}".encode()).digest()
         collecting = self.train(preparing, vector_of, content, missing=gone)
-        gone |= set(drops.get("unmask", ()))
-        return self.unmask(collecting, missing=gone)
+        silent = gone | set(drops.get("confirm", ()))
+        return self.unmask(collecting, unconfirmed=silent, missing=silent | set(drops.get("unmask", ())))

@@ -11,6 +11,8 @@ import hmac
 import struct
 from typing import Any
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -89,6 +91,19 @@ class Bytes:
     def end(self) -> None:
         assert self.data == u32(0), "an empty signature, and nothing behind it"
 
+    def signature(self) -> bytes:
+        signature = self.opaque()
+        assert (len(signature), self.data) == (64, b""), "a signature, and nothing behind it"
+        return signature
+
+
+def verify(public: bytes, signature: bytes, message: bytes) -> None:
+    """Ed25519 (RFC 8032)."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except InvalidSignature:
+        raise AssertionError("a signature does not hold") from None
+
 
 def body(data: bytes, kind: int) -> tuple[bytes, Bytes]:
     """The header as it is hashed (without the kind), and what follows it."""
@@ -115,7 +130,7 @@ class Replay:
             index: keystream(hashlib.sha256(f"{case['seed']}/{node}".encode()).digest(), 0, 64) for index, node in enumerate(self.nodes)
         }
         self._prepare_requests()
-        self.dealt = {self.nodes.index(node): self._dealt(data) for node, data in self.by_step["prepare", "up"].items()}
+        self.dealt = {party: self._dealt(party, data) for party, data in self.messages("prepare", "up").items()}
 
     def messages(self, step: str, direction: str) -> dict[int, bytes]:
         """By directory index."""
@@ -128,18 +143,30 @@ class Replay:
         assert [fields.opaque() for _ in range(fields.u32())] == self.directory
         self.cohort, self.k, self.t, self.plan = fields.u32s(), fields.u32(), fields.u32(), fields.opaque()
         fields.end()
+        facts = data[:20] + bytes((self.phase, self.mode)) + u32(0, len(self.cohort), *self.cohort, self.k, self.t, len(self.plan))
+        self.facts = facts + self.plan + u32(0)
         assert (self.k, self.t) == (self.case["k"], self.case["t"])
         assert self.k == len(self.cohort) - 1
         epoch_header, _ = body(self.directory[0], 2)
         members = b"".join(digest("join", self.directory[index]) for index in self.cohort)
         self.cohort_digest = digest("cohort", epoch_header, u32(len(self.cohort), *self.cohort), members)
 
-    def _dealt(self, data: bytes) -> dict[str, Any]:
+    def closed(self, party: int, data: bytes, fields: Bytes, *context: bytes) -> None:
+        """The end of what a party sent: in malicious mode signed, over header, body and context."""
+        if self.mode == 1:
+            fields.end()
+        else:
+            verify(self.directory[party][20:52], fields.signature(), framed("sign-message", data[:-68], *context))
+
+    def round_context(self) -> bytes:
+        return hashlib.sha256(self.facts + self.cohort_digest).digest()
+
+    def _dealt(self, party: int, data: bytes) -> dict[str, Any]:
         header, fields = body(data, 4)
         assert header == self.header
         found: dict[str, Any] = {"b": fields.take(32), "z": fields.take(32), "box": fields.opaque()}
         found["for"] = [pieces(record, 92, 16, 16, 16) for record in fields.records(140)]
-        fields.end()
+        self.closed(party, data, fields, self.round_context())
         return found
 
     def neighbours(self, party: int) -> list[int]:
@@ -166,7 +193,11 @@ class Replay:
     def check_joins(self) -> None:
         for index, join in enumerate(self.directory):
             private, identity = self.private[index][:32], self.private[index][32:]
-            assert join[20:] == identity + X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw() + u32(0)
+            if self.mode == 2:
+                seed = keystream(hashlib.sha256(f"identity {self.nodes[index]}".encode()).digest(), 0, 32)
+                identity = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+            assert join[20:84] == identity + X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+            self.closed(index, join, Bytes(join[84:]))
 
     def check_prepares(self) -> None:
         """Opens every share ciphertext with the holder's key, and holds every hash and commitment against what is in it."""
@@ -215,6 +246,38 @@ class Replay:
                 sealed, hash_b, hash_z, _ = self.dealt[dealer]["for"][self.point(dealer, party) - 1]
                 assert delivery[:92] + delivery[124:] == sealed + hash_b + hash_z
 
+        for party, data in self.messages("train", "up").items():
+            header, fields = body(data, 6)
+            assert header == self.header
+            fields.opaque()
+            payload = self.messages("train", "vector")[party]
+            assert fields.take(8) == len(payload).to_bytes(8, "big")
+            assert fields.opaque() == (hashlib.sha256(payload).digest() if self.mode == 2 else b"")
+            self.closed(party, data, fields, self.transcript())
+
+    def check_confirms(self) -> None:
+        """Who confirmed signed exactly the survivor set and the transcript, and everybody was shown all of these signatures."""
+        survivors = sorted(self.messages("train", "vector"))
+        asked = {data for step in ("confirm", "unmask") if (step, "down") in self.by_step for data in self.messages(step, "down").values()}
+        if self.mode == 1:
+            assert ("confirm", "down") not in self.by_step
+            return
+        confirm, unmask = sorted(asked, key=lambda data: data[1])
+        header, fields = body(confirm, 7)
+        assert (header, fields.u32s()) == (self.header, survivors)
+        fields.end()
+        signatures = {}
+        for party, data in self.messages("confirm", "up").items():
+            header, fields = body(data, 8)
+            assert header == self.header
+            signatures[party] = fields.signature()
+            signed = framed("sign-survivors", self.header, self.transcript(), u32(len(survivors), *survivors))
+            verify(self.directory[party][20:52], signatures[party], signed)
+        header, fields = body(unmask, 9)
+        assert (header, fields.u32s()) == (self.header, survivors)
+        assert fields.records(68) == [u32(party) + signature for party, signature in sorted(signatures.items())]
+        fields.end()
+
     def transcript(self) -> bytes:
         facts = bytes((self.phase, self.mode)) + u32(len(self.cohort), self.k, self.t)
         alive = u32(len(self.alive), *self.alive)
@@ -241,7 +304,7 @@ class Replay:
             header, fields = body(data, 10)
             assert header == self.header
             records = fields.records(33)
-            fields.end()
+            self.closed(holder, data, fields, self.transcript())
             dealers = [dealer for dealer in self.neighbours(holder) if dealer in self.alive]
             for dealer, record in zip(dealers, records, strict=True):
                 assert record[0] == (1 if dealer in survivors else 2)

@@ -1,7 +1,8 @@
 """A round stopped where a test wants to interfere: real parties, a real coordinator, and one party whose next message has not arrived.
 
 `Scene().at("train")` has everybody through TRAIN but the victim; `scene.request` is the message it is owed. A test sends it something
-else first, and then lets the round finish, which proves that the refusal changed nothing.
+else first, and then lets the round finish, which proves that the refusal changed nothing. `Scene(policy=MALICIOUS)` is the same with
+signatures, a roster, and CONFIRM between TRAIN and UNMASK.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ from stfed.encoding import EncodingPlan, MetricSchema, TensorSpec, Vector, pack_
 from stfed.encoding.wide import LIMB_BITS, LIMB_MASK
 from stfed.secagg import keys
 from stfed.secagg.client import ClientState, Joined, Prepared
-from stfed.secagg.messages import Delivery, Header, JoinRequest, Message, Phase, PrepareRequest, ShareOf, TrainRequest, UnmaskRequest
-from stfed.secagg.params import Parameters, choose
+from stfed.secagg.messages import ConfirmRequest, Delivery, Header, JoinRequest, Message, Phase, PrepareRequest, ShareOf, TrainRequest
+from stfed.secagg.params import Mode, Parameters, choose
 from stfed.secagg.party import Party, Ticket, _Record
 from stfed.secagg.policy import Policy
-from stfed.secagg.server import Collecting, Preparing, Sum, Unmasking
+from stfed.secagg.server import Collecting, Confirming, Preparing, Sum, Unmasking
 from stfed.testing.protocol import LocalProtocol
 
 N, VICTIM = 6, 2
 NO_METRICS = MetricSchema().encode()
-Step = Literal["idle", "prepare", "train", "unmask"]
+Step = Literal["idle", "prepare", "train", "confirm", "unmask"]
+MALICIOUS = Policy(mode=Mode.MALICIOUS)
 
 
 def plan_of(n: int, size: int = 40, ring_bits: int = 32, metric_slots: int = 0, **settings: Any) -> EncodingPlan:
@@ -103,6 +105,7 @@ class Scene:
     request: Any = None
     preparing: Preparing = None  # type: ignore[assignment]
     collecting: Collecting = None  # type: ignore[assignment]
+    confirming: Confirming = None  # type: ignore[assignment]
     unmasking: Unmasking = None  # type: ignore[assignment]
     result: Sum = None  # type: ignore[assignment]
     sent: tuple[bytes, bytes] = (b"", b"")
@@ -110,7 +113,7 @@ class Scene:
     def __post_init__(self) -> None:
         self.policy = self.policy or Policy()
         self.protocol = LocalProtocol(self.n, self.policy, seed=self.seed)
-        self.parameters: Parameters = choose(self.n, self.policy.gamma, self.policy.delta, graph=self.graph)
+        self.parameters: Parameters = choose(self.n, self.policy.gamma, self.policy.delta, mode=self.policy.mode, graph=self.graph)
         self.plan = plan_of(self.n, self.size, self.ring_bits, self.metric_slots)
         self.vectors = vectors_of(self.plan, self.n)
         self.store: Any = self.protocol.stores[VICTIM]
@@ -158,7 +161,8 @@ class Scene:
 
     def restart(self, policy: Policy | None = None) -> Party:
         """Another process with the same store."""
-        return Party(self.store, policy or self.policy)
+        identity, roster = (self.protocol.identities[VICTIM], self.protocol.roster) if self.protocol.malicious else (None, None)
+        return Party(self.store, policy or self.policy, identity=identity, roster=roster)
 
     # --- what the coordinator says -------------------------------------------------------------------------------------------------------
 
@@ -185,7 +189,8 @@ class Scene:
         vector = deepcopy(self.vectors[VICTIM])
         ticket.masks.apply(vector)
         payload = pack_vector(vector, ticket.masks.plan)
-        self.sent = self.party.finish_training(ticket, NO_METRICS, len(payload)), payload
+        digest = hashlib.sha256(payload).digest() if self.protocol.malicious else b""
+        self.sent = self.party.finish_training(ticket, NO_METRICS, len(payload), digest), payload
         self.collecting.add(self.index, *self.sent)
 
     @contextmanager
@@ -230,11 +235,17 @@ class Scene:
                 self.step = "train"
             case "train":
                 self.send_vector(self.start())
-                self.unmasking = self.collecting.close()
-                self.request = self.unmasking.request()
-                assert isinstance(self.request, UnmaskRequest)
-                self._others_unmask()
-                self.step = "unmask"
+                if self.protocol.malicious:
+                    self.confirming = self.collecting.confirm()
+                    self.request = self.confirming.request()
+                    assert isinstance(self.request, ConfirmRequest)
+                    self._others_answer(self.confirming)
+                    self.step = "confirm"
+                else:
+                    self._to_unmask(self.collecting.close())
+            case "confirm":
+                self.confirming.add(self.index, self.answer(self.request))
+                self._to_unmask(self.confirming.close())
             case "unmask":
                 self.unmasking.add(self.index, self.answer(self.request))
                 self.result = self.unmasking.close()
@@ -242,10 +253,21 @@ class Scene:
                 assert_equal(self.result.total, sum_of(self.plan, self.vectors, range(self.n)))
                 self.step = "idle"
 
+    def _to_unmask(self, unmasking: Unmasking) -> None:
+        self.unmasking, self.request, self.step = unmasking, unmasking.request(), "unmask"
+        self._others_unmask()
+
     def _others_unmask(self) -> None:
+        self._others_answer(self.unmasking)
+
+    def _others_answer(self, step: Confirming | Unmasking) -> None:
+        for index in without(step.survivors, self.index):
+            step.add(index, self.party_at(index).answer(self.request.encode()))
+
+    def party_at(self, index: int) -> Party:
+        """By directory index."""
         assert self.protocol.enrolment is not None
-        for index in without(self.unmasking.survivors, self.index):
-            self.unmasking.add(index, self.protocol.parties[self.protocol.enrolment.nodes[index]].answer(self.request.encode()))
+        return self.protocol.parties[self.protocol.enrolment.nodes[index]]
 
     def left(self, *gone: int) -> TrainRequest:
         """The TRAIN that the victim is owed, with fewer parties in U1 and without the shares of those."""

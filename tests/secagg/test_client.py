@@ -17,14 +17,14 @@ from stfed.crypto.labels import Label
 from stfed.crypto.random import system_entropy
 from stfed.errors import DecodeError, LocalError
 from stfed.secagg import client, keys
-from stfed.secagg.client import ClientState, Joined, PairwiseKeys, Prepared, Ready, Trained, Training, thaw
+from stfed.secagg.client import ClientState, Confirmed, Joined, PairwiseKeys, Prepared, Ready, Trained, Training, thaw
 from stfed.secagg.directory import Directory
-from stfed.secagg.messages import Header, JoinRequest, Prepare, ShareOf
+from stfed.secagg.messages import ConfirmRequest, Header, JoinRequest, Prepare, ShareOf
 from stfed.secagg.params import Mode, choose
 from stfed.secagg.policy import Policy
 from stfed.secagg.refusals import ModeError, RoundOrderError, WrongRoundError
 from stfed.testing.protocol import LocalProtocol, scripted_entropy
-from tests.secagg.scene import Scene, assert_equal, plan_of, sum_of, vectors_of
+from tests.secagg.scene import MALICIOUS, VICTIM, Scene, assert_equal, plan_of, sum_of, vectors_of
 
 LAZY = Policy(eager_parties=1)
 
@@ -45,19 +45,26 @@ def states(policy: Policy) -> list[ClientState]:
     return found
 
 
+def confirmed() -> Confirmed:
+    scene = Scene(policy=MALICIOUS).at("unmask")
+    state = scene.state()
+    assert isinstance(state, Confirmed)
+    return state
+
+
 # --- freeze and thaw ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("policy", [Policy(), LAZY], ids=["eager", "lazy"])
 def test_a_state_comes_back_as_it_was(policy: Policy) -> None:
-    for state in states(policy):
+    for state in (*states(policy), confirmed()):
         frozen = state.freeze()
         assert thaw(frozen) == state
         assert thaw(frozen).freeze() == frozen
 
 
 def test_a_truncated_state_or_one_with_more_behind_it_is_refused() -> None:
-    for state in states(Policy()):
+    for state in (*states(Policy()), confirmed()):
         frozen = state.freeze()
         for bad in (*(frozen[:end] for end in range(len(frozen))), frozen + b"\0"):
             with pytest.raises(DecodeError):
@@ -77,7 +84,7 @@ def test_a_damaged_state_is_refused_or_is_another_state() -> None:
                 continue
 
 
-@pytest.mark.parametrize("tag", [0, 6, 255])
+@pytest.mark.parametrize("tag", [0, 7, 255])
 def test_a_state_that_is_not_known_is_refused(tag: int) -> None:
     with pytest.raises(DecodeError, match=f"party state {tag} is not known"):
         thaw(bytes((tag,)))
@@ -92,7 +99,7 @@ def test_the_base_state_keeps_nothing() -> None:
 
 @pytest.mark.parametrize("policy", [Policy(), LAZY], ids=["eager", "lazy"])
 def test_no_secret_shows_in_a_repr(policy: Policy) -> None:
-    for state in states(policy):
+    for state in (*states(policy), confirmed()):
         shown = repr(state)
         for name in ("private_key", "values", "self_seed", "seeds", "incoming", "held"):
             assert f"{name}=" not in shown
@@ -327,6 +334,9 @@ def test_a_malicious_round_is_never_unmasked_without_confirm() -> None:
     malicious = replace(state, facts=replace(state.facts, mode=Mode.MALICIOUS))
     with pytest.raises(ModeError, match="malicious mode needs CONFIRM before UNMASK"):
         malicious.unmask(scene.request, Policy())
+    confirm = ConfirmRequest(header=scene.request.header, survivors=scene.request.survivors)
+    with pytest.raises(ModeError, match="CONFIRM belongs to malicious mode, the round is semi-honest"):
+        state.confirm(confirm, Policy(), scene.protocol.identities[VICTIM])
 
 
 def test_a_directory_of_one_has_nobody_to_agree_with() -> None:

@@ -20,8 +20,12 @@ from stfed.secagg.messages import (
     MAX_PLAN_BYTES,
     MAX_SCHEMA_BYTES,
     SEALED_SHARES_BYTES,
+    Complaint,
+    Confirm,
+    ConfirmRequest,
     DealtShares,
     Delivery,
+    Grievance,
     Header,
     Join,
     JoinRequest,
@@ -40,7 +44,10 @@ from stfed.secagg.messages import (
 )
 from tests.secagg.scene import patched, u32s
 
-TYPES: tuple[type[Message], ...] = (JoinRequest, Join, PrepareRequest, Prepare, TrainRequest, Masked, UnmaskRequest, Unmask)
+TYPES: tuple[type[Message], ...] = (
+    *(JoinRequest, Join, PrepareRequest, Prepare, TrainRequest, Masked, Complaint),
+    *(ConfirmRequest, Confirm, UnmaskRequest, Unmask),
+)
 HEADER = Header(0x0102030405060708, 0x11121314, 0x21222324)
 HEADER_BYTES = 1 + 1 + 2 + 8 + 4 + 4
 U32 = 0xFFFFFFFF
@@ -82,6 +89,9 @@ MESSAGES: dict[type[Message], st.SearchStrategy[Message]] = {
     Prepare: built(Prepare, commit_self_seed=exactly(32), commit_box_key=exactly(32), box=st.binary(max_size=100), dealt=tuples(dealt)),
     TrainRequest: built(TrainRequest, alive=parties, deliveries=tuples(deliveries)),
     Masked: built(Masked, schema=st.binary(max_size=40), payload_bytes=u64, payload_digest=st.binary(max_size=32)),
+    Complaint: built(Complaint, dealer=u32, grievance=st.sampled_from(Grievance), delivery=exactly(32)),
+    ConfirmRequest: built(ConfirmRequest, survivors=parties),
+    Confirm: built(Confirm),
     UnmaskRequest: built(UnmaskRequest, survivors=parties, confirmations=tuples(st.tuples(u32, exactly(64)))),
     Unmask: built(Unmask, shares=tuples(st.tuples(st.sampled_from(ShareOf), exactly(32)))),
 }
@@ -109,6 +119,9 @@ SMALL: dict[type[Message], Message] = {
         header=HEADER, alive=(0, 5), deliveries=(Delivery(bytes(SEALED_SHARES_BYTES), bytes(32), bytes(16), bytes(16)),)
     ),
     Masked: Masked(header=HEADER, schema=b"schema", payload_bytes=1 << 40, payload_digest=bytes(20)),
+    Complaint: Complaint(header=HEADER, dealer=5, grievance=Grievance.MISMATCH, delivery=share(4)),
+    ConfirmRequest: ConfirmRequest(header=HEADER, survivors=(0, 5)),
+    Confirm: Confirm(header=HEADER, signature=bytes(64)),
     UnmaskRequest: UnmaskRequest(header=HEADER, survivors=(0, 5), confirmations=((0, bytes(64)),)),
     Unmask: Unmask(header=HEADER, shares=((ShareOf.SELF_SEED, share(1)), (ShareOf.BOX_KEY, share(2)))),
 }
@@ -130,7 +143,7 @@ def test_every_type_has_its_own_kind_and_is_tested_here() -> None:
     written = {kind for kind in vars(messages).values() if isinstance(kind, type) and issubclass(kind, Message) and kind is not Message}
     assert written == set(TYPES) == set(MESSAGES) == set(SMALL)
     kinds = {message.KIND for message in SMALL.values()}
-    assert kinds == set(Kind) - {Kind.CONFIRM_REQUEST, Kind.CONFIRM}
+    assert kinds == set(Kind)
 
 
 def test_the_header_stands_in_front_of_everything() -> None:
@@ -191,7 +204,7 @@ def test_left_over_bytes_are_refused(kind: type[Message]) -> None:
 @pytest.mark.parametrize("kind", TYPES)
 def test_another_version_or_suite_or_an_unknown_kind_is_refused(kind: type[Message]) -> None:
     data = SMALL[kind].encode()
-    for at, values, match in ((0, (0, 2, 255), "version"), (1, (0, 11, 255), "kind"), (2, (1, 255), "suite"), (3, (0, 2, 255), "suite")):
+    for at, values, match in ((0, (0, 2, 255), "version"), (1, (0, 12, 255), "kind"), (2, (1, 255), "suite"), (3, (0, 2, 255), "suite")):
         for value in values:
             changed = data[:at] + bytes((value,)) + data[at + 1 :]
             for decode in (kind.decode, peek):
@@ -219,10 +232,10 @@ def test_random_bytes_are_refused_as_such(data: bytes, kind: type[Message], with
     assert decoded.encode() == data
 
 
-@pytest.mark.parametrize("kind", [PrepareRequest, TrainRequest, UnmaskRequest])
+@pytest.mark.parametrize("kind", [PrepareRequest, TrainRequest, ConfirmRequest, UnmaskRequest])
 def test_a_set_of_parties_has_one_encoding(kind: type[Message]) -> None:
     """Sorted and without repeats: a party that is named twice cannot be written down, nor read."""
-    name = {PrepareRequest: "cohort", TrainRequest: "alive", UnmaskRequest: "survivors"}[kind]
+    name = {PrepareRequest: "cohort", TrainRequest: "alive", ConfirmRequest: "survivors", UnmaskRequest: "survivors"}[kind]
     message = replace(SMALL[kind], **{name: (1, 2, 3)})
     for bad in ((1, 2, 2), (2, 1, 3), (1, 3, 2), (3, 2, 1)):
         with pytest.raises(LocalError, match=f"{name} must be strictly increasing"):
@@ -245,6 +258,7 @@ def test_a_set_of_parties_is_hashed_with_its_count() -> None:
         replace(SMALL[Prepare], commit_self_seed=bytes(31)),
         replace(SMALL[Prepare], dealt=(DealtShares(bytes(SEALED_SHARES_BYTES), bytes(16), bytes(16), bytes(15)),)),
         replace(SMALL[TrainRequest], deliveries=(Delivery(b"", bytes(32), bytes(16), bytes(16)),)),
+        replace(SMALL[Complaint], delivery=bytes(31)),
         replace(SMALL[UnmaskRequest], confirmations=((0, bytes(63)),)),
         replace(SMALL[Unmask], shares=((ShareOf.BOX_KEY, bytes(31)),)),
         replace(SMALL[JoinRequest], mode=256),
@@ -257,11 +271,15 @@ def test_what_does_not_fit_its_field_cannot_be_written(message: Message) -> None
         message.encode()
 
 
-def test_a_share_of_neither_secret_and_a_phase_that_is_none_are_refused() -> None:
+def test_a_share_of_neither_secret_a_grievance_and_a_phase_that_are_none_are_refused() -> None:
     data = SMALL[Unmask].encode()
     for of in (0, 3, 255):
         with pytest.raises(DecodeError, match="a share of neither secret"):
             Unmask.decode(patched(data, b"\x02" + share(2), bytes((of,)) + share(2)))
+    data = SMALL[Complaint].encode()
+    for grievance in (0, 4, 255):
+        with pytest.raises(DecodeError, match="grievance"):
+            Complaint.decode(data[: HEADER_BYTES + 4] + bytes((grievance,)) + data[HEADER_BYTES + 5 :])
     data = SMALL[PrepareRequest].encode()
     for phase in (0, 3, 255):
         with pytest.raises(DecodeError, match="phase"):
@@ -308,6 +326,7 @@ def test_no_number_in_a_message_makes_the_decoder_allocate(kind: type[Message], 
         (TrainRequest, "deliveries", u32s(0, 5), u32s(1), MAX_NEIGHBOURS),
         (Masked, "schema", b"\x24", u32s(6), MAX_SCHEMA_BYTES),
         (Masked, "payload_digest", (1 << 40).to_bytes(8, "big"), u32s(20), 32),
+        (ConfirmRequest, "survivors", b"\x24", u32s(2), MAX_PARTIES),
         (UnmaskRequest, "survivors", b"\x24", u32s(2), MAX_PARTIES),
         (UnmaskRequest, "confirmations", u32s(0, 5), u32s(1), MAX_PARTIES),
         (Unmask, "shares", b"\x24", u32s(2), MAX_NEIGHBOURS),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stfed.encoding import EncodingPlan, TensorSpec, Vector, encode_update
 from stfed.encoding.wide import LIMB_BITS
 from stfed.errors import QuorumError
-from stfed.secagg.params import choose
+from stfed.secagg.params import Mode, choose
 from stfed.secagg.policy import Policy
 from stfed.testing.protocol import LocalProtocol
 
@@ -172,6 +172,39 @@ def test_random_drops_give_the_exact_sum_or_a_clean_failure(data):
         result = protocol.sum_round(plan, parameters, lambda node: copy(vectors[node]), drops=drops)
     if result is not None:
         assert_sum(plan, result.total, vectors, survivors)
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_random_drops_in_malicious_mode_give_the_exact_sum_or_a_clean_failure(data):
+    n = data.draw(st.integers(4, 9))
+    steps = data.draw(st.lists(st.sampled_from(["prepare", "train", "confirm", "unmask", *6 * ["never"]]), min_size=n, max_size=n))
+    drops = {step: [node for node in range(n) if steps[node] == step] for step in ("prepare", "train", "confirm", "unmask")}
+    plan, protocol = plan_of(n, 40), LocalProtocol(n, Policy(mode=Mode.MALICIOUS))
+    vectors = vectors_of(plan, n, n)
+    parameters = choose(n, 0.1, 0.1, mode=Mode.MALICIOUS)
+    summed = {node for node in range(n) if steps[node] not in ("prepare", "train")}
+    confirmed = [node for node in summed if steps[node] != "confirm"]
+    answering = [node for node in confirmed if steps[node] != "unmask"]
+    can_fail = len(answering) - 1 < parameters.t or len(confirmed) < parameters.quorum or len(summed) < protocol.policy.floor(n, n - 1)
+    result = None
+    with contextlib.suppress(QuorumError) if can_fail else contextlib.nullcontext():
+        result = protocol.sum_round(plan, parameters, lambda node: copy(vectors[node]), drops=drops)
+    if result is not None:
+        assert_sum(plan, result.total, vectors, summed)
+        assert {protocol.enrolment.nodes[index] for index in result.survivors} == summed
+
+
+@pytest.mark.parametrize("step", ["join", "prepare", "train", "confirm", "unmask"])
+def test_malicious_rounds_follow_each_other_with_a_drop_at_every_step(step):
+    n = 8
+    protocol = LocalProtocol(n, Policy(mode=Mode.MALICIOUS))
+    cohort = n - (step == "join")
+    plan, parameters = plan_of(cohort), choose(cohort, 0.1, 0.1, mode=Mode.MALICIOUS, roster=n)
+    for seed in range(3):
+        vectors = vectors_of(plan, n, seed)
+        result = protocol.sum_round(plan, parameters, lambda node, vectors=vectors: copy(vectors[node]), drops={step: [4]})
+        assert_sum(plan, result.total, vectors, [node for node in range(n) if node != 4 or step in ("confirm", "unmask")])
 
 
 def test_the_coordinator_receives_uniform_words_from_each_party():

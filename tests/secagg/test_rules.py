@@ -43,6 +43,7 @@ from stfed.secagg.refusals import (
     ParametersError,
     PlanError,
     RoundOrderError,
+    ShareFieldError,
     ShareHoldersError,
     ShareMismatchError,
     ShareUnreadableError,
@@ -53,6 +54,7 @@ from stfed.secagg.refusals import (
     WrongStepError,
 )
 from stfed.secagg.store import MemoryStore
+from stfed.testing.protocol import LocalProtocol
 from tests.secagg.scene import NO_METRICS, Scene, join_request, patched, plan_of, some_share, u32s, without
 
 Violation = Callable[[Scene], Any]
@@ -79,9 +81,13 @@ def test_a_mode_that_is_not_known_is_refused(mode: int) -> None:
         Party(MemoryStore()).answer(join_request(mode=mode))
 
 
-def test_malicious_mode_is_refused_while_its_confirm_step_is_missing() -> None:
-    with pytest.raises(LocalError, match="CONFIRM"):
-        Party(MemoryStore(), Policy(mode=Mode.MALICIOUS))
+def test_malicious_mode_needs_an_identity_and_a_roster() -> None:
+    protocol = LocalProtocol(3, Policy(mode=Mode.MALICIOUS))
+    identity, roster = protocol.identities[0], protocol.roster
+    for parts in ({}, {"identity": identity}, {"roster": roster}):
+        with pytest.raises(LocalError, match="needs an identity and a roster on every party"):
+            Party(MemoryStore(), protocol.policy, **parts)  # type: ignore[arg-type]
+    Party(MemoryStore(), protocol.policy, identity=identity, roster=roster)
 
 
 def test_join_again_in_the_same_epoch_gets_the_cached_bytes() -> None:
@@ -477,7 +483,7 @@ def test_a_share_with_a_limb_of_65521_or_more_is_refused(which: str) -> None:
     scene = Scene().at("train")
     bad = (65521).to_bytes(2, "little") * 16
     forged = scene.forged(1, *((bad, some_share()) if which == "b" else (some_share(), bad)))
-    with scene.refuses(DecodeError, "not below 65521"):
+    with scene.refuses(ShareFieldError, "not below 65521"):
         scene.start(scene.but(deliveries=(scene.request.deliveries[0], forged, *scene.request.deliveries[2:])))
     ticket = scene.start(
         replace(
@@ -650,9 +656,7 @@ def test_two_shares_for_one_neighbour_cannot_be_written_down() -> None:
         Unmask.decode(data)
 
 
-@pytest.mark.parametrize(
-    "kind", [Kind.JOIN, Kind.PREPARE, Kind.TRAIN_REQUEST, Kind.MASKED, Kind.CONFIRM_REQUEST, Kind.CONFIRM, Kind.UNMASK]
-)
+@pytest.mark.parametrize("kind", [Kind.JOIN, Kind.PREPARE, Kind.TRAIN_REQUEST, Kind.MASKED, Kind.CONFIRM, Kind.UNMASK, Kind.COMPLAINT])
 def test_what_is_no_light_step_of_the_coordinator_is_refused(kind: Kind) -> None:
     scene = Scene()
     data = bytearray(join_request())

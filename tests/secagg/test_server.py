@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stfed.crypto import agreement, shamir
+from stfed.crypto import aead, agreement, shamir
 from stfed.encoding import MetricSchema, Vector, pack_vector
 from stfed.errors import LocalError, PeerError, QuorumError
-from stfed.secagg import client, keys
+from stfed.secagg import keys
 from stfed.secagg.messages import Header, Join, JoinRequest, Masked, Prepare, ShareOf, Unmask
 from stfed.secagg.params import Mode
 from stfed.secagg.party import Party
-from stfed.secagg.server import DropReason, Joining, Preparing, Sum, Unmasking
+from stfed.secagg.server import DealerFaultError, DropReason, Joining, Preparing, Sum, Unmasking
 from stfed.secagg.store import MemoryStore
 from tests.secagg.scene import NO_METRICS, VICTIM, Scene, assert_equal, join_request, plan_of, sum_of, without
 
@@ -571,7 +571,7 @@ def carried_on(scene: Scene, *, alive: bool) -> Sum:
     return scene.protocol.unmask(scene.protocol.train(scene.preparing, vector_of(scene), scene.content, missing=missing))
 
 
-honest_seal, honest_share = client.aead.seal, shamir.share
+honest_seal, honest_share = aead.seal, shamir.share
 
 
 def other_content(key: bytes, nonce: bytes, plaintext: bytes, associated_data: bytes) -> bytes:
@@ -589,7 +589,7 @@ DEALERS: list[tuple[str, Any, str, Callable[..., Any], str, list[bool]]] = [
     ("a commitment to another z", keys, "commit_box_key", lambda *_: bytes(32), "not the one it committed to", [False]),
     ("shares of no polynomial", shamir, "share", no_polynomial, "not the one it committed to", [True, False]),
     ("a box under another key", keys, "box_key", lambda *_: bytes(32), "its box does not open", [False]),
-    ("other seeds in the box", client.aead, "seal", other_content, "its box holds another seed", [False]),
+    ("other seeds in the box", aead, "seal", other_content, "its box holds another seed", [False]),
 ]
 
 
@@ -604,6 +604,8 @@ def test_a_dealer_that_lies_is_named_where_its_secret_is_needed_and_no_sum_is_re
             with pytest.raises(PeerError, match=f"{NAME} is at fault: .*{why}") as caught:
                 carried_on(scene, alive=alive)
             assert caught.value.party == NAME
+            assert isinstance(caught.value, DealerFaultError)
+            assert caught.value.dealer == scene.index
         else:
             summed = range(6) if alive else [node for node in range(6) if node != VICTIM]
             assert_equal(carried_on(scene, alive=alive).total, sum_of(scene.plan, scene.vectors, summed))

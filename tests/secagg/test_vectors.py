@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InvalidTag
 
-from stfed.secagg.messages import Join, JoinRequest, Masked, Message, Prepare, PrepareRequest, TrainRequest, Unmask, UnmaskRequest
+from stfed.secagg.messages import (
+    Confirm,
+    ConfirmRequest,
+    Join,
+    JoinRequest,
+    Masked,
+    Message,
+    Prepare,
+    PrepareRequest,
+    TrainRequest,
+    Unmask,
+    UnmaskRequest,
+)
 from tests.secagg.paper import Replay
 from tests.vectors import gen_secagg, generate
 
@@ -23,6 +35,8 @@ TYPES: dict[tuple[str, str], type[Message]] = {
     ("prepare", "up"): Prepare,
     ("train", "down"): TrainRequest,
     ("train", "up"): Masked,
+    ("confirm", "down"): ConfirmRequest,
+    ("confirm", "up"): Confirm,
     ("unmask", "down"): UnmaskRequest,
     ("unmask", "up"): Unmask,
 }
@@ -38,7 +52,8 @@ def test_the_folder_is_what_the_generator_makes() -> None:
 
 
 def test_rounds_of_every_kind_are_there() -> None:
-    assert len(IN_FULL) >= 6
+    assert len(IN_FULL) >= 9
+    assert len([name for name in IN_FULL if "malicious" in name]) >= 3
     assert len(CASES) > len(IN_FULL)
 
 
@@ -60,6 +75,7 @@ def agrees(case: dict[str, Any]) -> None:
     replay.check_joins()
     replay.check_prepares()
     replay.check_trains()
+    replay.check_confirms()
     assert replay.sum().hex() == case["sum"]
 
 
@@ -83,6 +99,17 @@ def test_the_second_implementation_is_no_rubber_stamp(step: str, direction: str)
     data[-9] ^= 1
     message[3] = data.hex()
     with pytest.raises((AssertionError, InvalidTag)):
+        agrees(case)
+
+
+@pytest.mark.parametrize("step", ["join", "prepare", "train", "confirm", "unmask"])
+def test_the_second_implementation_checks_every_signature(step: str) -> None:
+    text = json.dumps(CASES["six-parties-malicious"])
+    message = next(data for at, direction, _, data in CASES["six-parties-malicious"]["messages"] if (at, direction) == (step, "up"))
+    changed = bytearray.fromhex(message)
+    changed[-1] ^= 1
+    case = json.loads(text.replace(message, changed.hex()))  # wherever it went: a JOIN is in the directory, too
+    with pytest.raises(AssertionError, match="signature"):
         agrees(case)
 
 

@@ -6,6 +6,9 @@ its X25519 private key, its identity, then what each PREPARE draws. Inputs are S
 A file is JSON: what the round is, the inputs by node, the messages in the order in which they crossed ("down" is coordinator to party,
 "up" the reply, "vector" the masked vector beside a reply to TRAIN), and what came out. The small rounds have the messages in hex; the
 Harary graph has their length and SHA-256, because forty parties send half a megabyte.
+
+In malicious mode a party's Ed25519 seed is the first 32 bytes of the same keystream under SHA-256 of "identity <node>", and its public key
+stands in its JOIN in the place of random bytes.
 """
 
 from __future__ import annotations
@@ -20,12 +23,12 @@ import numpy as np
 
 from stfed.encoding import EncodingPlan, TensorSpec, Vector, pack_vector
 from stfed.encoding.wide import LIMB_BITS
-from stfed.secagg.params import choose
+from stfed.secagg.params import Mode, choose
 from stfed.secagg.policy import Policy
 from stfed.testing.protocol import LocalProtocol
 
 RUN = 0x5354_4645_4400_0001
-STEPS = ("join", "prepare", "train", "unmask")
+STEPS = ("join", "prepare", "train", "confirm", "unmask")
 CONTENT = hashlib.sha256(b"model and config").digest()
 
 
@@ -52,15 +55,16 @@ def round_of(
     ring_bits: int = 20,
     shares: tuple[float, float] = (0.1, 0.1),
     drops: Mapping[str, Collection[int]] | None = None,
+    mode: Mode = Mode.SEMI_HONEST,
     hashed: bool = False,
 ) -> dict[str, Any]:
     """One epoch and one round in it; `drops` as in `LocalProtocol.sum_round`."""
     drops = drops or {}
     cohort = n - len(drops.get("join", ()))
-    parameters = choose(cohort, *shares)
+    parameters = choose(cohort, *shares, mode=mode, roster=n if mode is Mode.MALICIOUS else None)
     plan = EncodingPlan((TensorSpec("weight", "float32", (3, 2)), TensorSpec("steps", "int64", ())), cohort, ring_bits, metric_slots=1)
     vectors = inputs(plan, n)
-    protocol = LocalProtocol(n, Policy(gamma=shares[0], delta=shares[1]), seed=seed, run=RUN)
+    protocol = LocalProtocol(n, Policy(mode=mode, gamma=shares[0], delta=shares[1]), seed=seed, run=RUN)
     result = protocol.sum_round(plan, parameters, lambda node: deepcopy(vectors[node]), drops=drops, content=CONTENT)
     assert protocol.enrolment is not None
     return {
@@ -100,6 +104,11 @@ ROUNDS: dict[str, dict[str, Any]] = {
     "five-parties": {"n": 5, "seed": "five"},
     **{
         f"six-parties-one-drops-at-{step}": {"n": 6, "seed": "six", "drops": {step: [4]}} for step in ("join", "prepare", "train", "unmask")
+    },
+    "six-parties-malicious": {"n": 6, "seed": "signed", "mode": Mode.MALICIOUS},
+    **{
+        f"six-parties-malicious-one-drops-at-{step}": {"n": 6, "seed": "signed", "mode": Mode.MALICIOUS, "drops": {step: [4]}}
+        for step in ("train", "confirm")
     },
     "six-parties-wide-ring": {"n": 6, "seed": "wide", "ring_bits": 49, "drops": {"prepare": [0], "train": [5]}},
     "forty-parties-harary": {

@@ -1,0 +1,115 @@
+"""What the steps of a round have in common, and what they hand on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from stfed.crypto.identity import BadSignatureError
+from stfed.errors import DecodeError, LocalError, StfedError
+from stfed.secagg.conditions import quorum
+from stfed.secagg.directory import Directory
+from stfed.secagg.messages import Message
+from stfed.secagg.params import Mode
+from stfed.secagg.server.drops import Drop, DropReason
+from stfed.secagg.signing import check_signed
+from stfed.secagg.transcript import RoundFacts
+
+_DESCRIBED = 5
+
+
+class Step:
+    """What closes once. Its successor works on the same sum, so a second close would take the masks off twice."""
+
+    _closed = False
+
+    def _close_once(self) -> None:
+        if self._closed:
+            raise LocalError(f"{type(self).__name__} is closed already")
+        self._closed = True
+
+
+@dataclass(slots=True)
+class Round:
+    """What the steps of one round hand on."""
+
+    facts: RoundFacts
+    names: Sequence[str]
+    floor: int
+    directory: Directory | None = None
+    corrupt: int | None = None
+    drops: dict[int, Drop] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.malicious:
+            if self.directory is None or self.corrupt is None:
+                raise LocalError("a round in malicious mode needs the directory, to check signatures, and C, for the quorum of CONFIRM")
+            self.quorum = quorum(self.facts.n, self.corrupt)
+            self.floor = max(self.floor, self.quorum)  # fewer could never confirm what they are in
+        graph = self.facts.graph()
+        cohort = self.facts.cohort
+        self.position = {index: at for at, index in enumerate(cohort)}
+        self.neighbours = {index: tuple(cohort[other] for other in graph.neighbours(at)) for at, index in enumerate(cohort)}
+        self.slot = {dealer: {holder: at for at, holder in enumerate(holders)} for dealer, holders in self.neighbours.items()}
+
+    quorum: int = field(init=False, default=0)
+    position: dict[int, int] = field(init=False)
+    neighbours: dict[int, tuple[int, ...]] = field(init=False)
+    slot: dict[int, dict[int, int]] = field(init=False)
+
+    @property
+    def malicious(self) -> bool:
+        """Whether parties sign what they say."""
+        return self.facts.mode is Mode.MALICIOUS
+
+    def identity(self, party: int) -> bytes:
+        """The Ed25519 key that this party joined with."""
+        assert self.directory is not None
+        return self.directory.join(party).identity
+
+    def check_signature(self, message: Message, party: int, context: bytes) -> None:
+        """Refuses a message that is not signed as the mode demands.
+
+        Raises:
+            BadSignatureError: malicious mode, and the party did not sign this message in this context.
+            DecodeError: semi-honest mode, and there is a signature.
+        """
+        if self.malicious:
+            check_signed(message, self.identity(party), context)
+        elif message.signature:
+            raise DecodeError("it is signed, but the round is semi-honest")
+
+    def drop_for(self, party: int, step: str, error: StfedError) -> None:
+        """Takes a party out of the round for a message that was refused."""
+        forged = isinstance(error, BadSignatureError)
+        self.drop(party, step, DropReason.BAD_SIGNATURE if forged else DropReason.MALFORMED, "" if forged else error.message)
+
+    def drop(self, party: int, step: str, reason: DropReason, detail: str = "") -> None:
+        """Takes a party out of the round; the first reason stands."""
+        self.drops.setdefault(party, Drop(step, reason, detail))
+
+    def missing(self, parties: Iterable[int]) -> list[str]:
+        """Their names, for a `QuorumError`."""
+        return [self.names[party] for party in parties]
+
+    def described(self, parties: Iterable[int]) -> str:
+        """The drops of these parties in words, for an error; of many, the first few."""
+        gone = [party for party in sorted(parties) if party in self.drops]
+        words = [f"{self.names[party]}: {self.drops[party]}" for party in gone[:_DESCRIBED]]
+        return "; ".join(words) + (f"; and {len(gone) - _DESCRIBED} more" if len(gone) > _DESCRIBED else "")
+
+
+class RoundStep(Step):
+    """A step of a round."""
+
+    _round: Round
+
+    @property
+    def facts(self) -> RoundFacts:
+        """What PREPARE fixed about the round."""
+        return self._round.facts
+
+    @property
+    def drops(self) -> Mapping[int, Drop]:
+        """Who left the round so far, by directory index."""
+        return self._round.drops
