@@ -13,8 +13,8 @@ Config: TypeAlias = Mapping[str, bool | float | int | str]
 def secure(config: Config) -> dict[str, Any]:
     """The keyword arguments of `SecureAggregation` for this run config.
 
-    Keys: gamma, delta, ring-bits, clip, max-weight; run-dir (folder for events and models) and recipient (a public key file; without one
-    no model is sealed).
+    Keys: gamma, delta, ring-bits, clip, max-weight; run-dir (folder for events and models), recipient (a public key file; without one no
+    model is sealed), signer (the coordinator's signing key file) and audit (an audit log), both of which may be left empty.
     """
     run_dir, recipient = Path(str(config["run-dir"]) or "runs/latest"), str(config["recipient"])
     return {
@@ -26,4 +26,6 @@ def secure(config: Config) -> dict[str, Any]:
         "events": run_dir / "events.jsonl",
         "save": run_dir / "models" if recipient else None,
         "recipients": [recipient] if recipient else [],
+        "signer": str(config["signer"]) or None,
+        "audit": str(config["audit"]) or None,
     }

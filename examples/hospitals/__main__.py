@@ -52,7 +52,7 @@ def secure_states(folder: Path, config: Config) -> list[State]:
     """The secure run's models, out of their sealed files; the initial one first."""
     initial = task.make_model(str(config["dataset"]), int(config["seed"])).state_dict()
     sealed = sorted((folder / "models").glob("*.safetensors"))
-    return [dict(initial), *(load_file(path, identity=folder / "key") for path in sealed)]
+    return [dict(initial), *(load_file(path, identity=folder / "key", trusted=folder / "coordinator.pub") for path in sealed)]
 
 
 def hold_against(plain: Plain, secure: list[State], config: Config, console: Console) -> bool:

@@ -28,6 +28,7 @@ from stfed.crypto.kdf import derive, framed
 from stfed.crypto.labels import Label
 from stfed.crypto.random import Entropy, system_entropy
 from stfed.errors import LocalError, PeerError
+from stfed.files import check_private
 from stfed.secagg.refusals import StateLostError
 from stfed.secagg.store import Transaction
 
@@ -189,7 +190,8 @@ class SqliteStore:
         """See `PartyStore`. Two processes with messages in flight take turns here.
 
         Raises:
-            LocalError: the file cannot be used: another file, open to others, on a full disk, or locked for over a minute.
+            LocalError: the file cannot be used: another file, open to others or in a folder that is, on a full disk, or locked for over a
+                minute.
         """
         try:
             with closing(self._open()) as connection:
@@ -233,6 +235,7 @@ class SqliteStore:
             ) from error
         if mode & 0o077:
             raise LocalError(f"{self.path} is open to others (mode {mode:04o})", hint=f"chmod 600 {self.path}")
+        check_private(self.path, database=True)  # an older record beside it as a journal would take round numbers back
         return sqlite3.connect(self.path, timeout=_LOCK_TIMEOUT_S, isolation_level=None)
 
     def _set_up(self, connection: sqlite3.Connection) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
@@ -25,6 +25,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 from numpy.typing import NDArray
 
+from stfed.audit import AuditLog
 from stfed.errors import LocalError
 from stfed.flower import compatibility
 from stfed.flower.checkpoint import Checkpoints
@@ -32,6 +33,9 @@ from stfed.flower.events import EventLog, RoundReport
 from stfed.flower.grid import SecureGrid
 from stfed.flower.journal import Journal
 from stfed.flower.settings import Settings
+from stfed.keys.keyfile import RecipientLike, SignerLike
+from stfed.keys.roster import Roster
+from stfed.sealed.policy import Policy
 
 log = logging.getLogger("stfed")
 
@@ -50,7 +54,12 @@ class SecureAggregation(Strategy):
         strategy: what averages: FedAvg, FedAvgM, FedAdam, FedAdagrad, FedYogi, FedProx, or a client-side DP wrapper around one.
         settings: a `Settings`, instead of naming its fields here.
         save: folder in which every round's global model is written as a sealed file, `round-001.safetensors` and so on.
-        recipients: who can open them: paths of public key files or public keys; required with `save`.
+        recipients: who can open them: paths of public key files, public keys, or a roster; required with `save`.
+        signer: the coordinator's signing key, an object or the path of its key file. Signed files prove who wrote them, and can be granted
+            to others later.
+        policy: conditions under which the files may be opened and passed on; needs `signer`.
+        audit: log that every released aggregate and every sealed file is written to.
+        model: name under which the versions are ordered, so that an old one offered as the newest shows; the run's own if left out.
         events: file of the event log, or an `EventLog`.
         journal: file of the durable round numbers; by default in memory for as long as the grid lives, which is right for simulations.
         **fields: fields of `Settings`: gamma, delta, threshold, ring_bits, clip, max_weight, ...
@@ -68,7 +77,11 @@ class SecureAggregation(Strategy):
         settings: Settings | None = None,
         *,
         save: str | Path | None = None,
-        recipients: Sequence[str | Path] = (),
+        recipients: RecipientLike | Iterable[RecipientLike] | Roster = (),
+        signer: SignerLike | None = None,
+        policy: Policy | None = None,
+        audit: AuditLog | str | Path | None = None,
+        model: str | None = None,
         events: str | Path | EventLog | None = None,
         journal: str | Path | None = None,
         **fields: Any,
@@ -85,9 +98,11 @@ class SecureAggregation(Strategy):
         self.strategy = strategy
         self._events = events if isinstance(events, EventLog) else EventLog(events)
         self._journal = None if journal is None else Path(journal)
-        self._checkpoints = None if save is None else Checkpoints(Path(save), recipients)
-        if save is None and recipients:
-            raise LocalError("recipients are given, but no folder to save sealed files in", hint="add save=...")
+        if save is None and any((recipients, signer, policy, audit, model)):
+            raise LocalError("it is said how to seal models, but not in which folder to save them", hint="add save=...")
+        self._checkpoints = (
+            None if save is None else Checkpoints(Path(save), recipients, signer=signer, policy=policy, audit=audit, model=model)
+        )
         self.reports: list[RoundReport] = []
 
     def start(
@@ -116,6 +131,8 @@ class SecureAggregation(Strategy):
         self.summary_of_settings()
         failure: str | None = "interrupted"
         try:
+            if self._checkpoints is not None:
+                self._checkpoints.start(initial_arrays)
             with _watched(inner, initial_arrays, self._save(secure)):
                 evaluated = None if evaluate_fn is None else self._evaluated(evaluate_fn)
                 result = inner.start(secure, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluated)

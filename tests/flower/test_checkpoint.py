@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import safetensors.numpy
 from flwr.serverapp.strategy import FedAdam
 
 from stfed import sealed
+from stfed.audit import AuditLog, InclusionProof, Kind, log_key
 from stfed.errors import LocalError, SealError
 from stfed.flower import SecureAggregation
-from stfed.sealed import inspect
-from stfed.sealed.keyring import write_keypair
-from stfed.sealed.keys import generate_keypair
+from stfed.keys.encryption import generate_keypair
+from stfed.keys.keyfile import read_recipient, write_keypair
+from stfed.keys.signing import SigningKey
+from stfed.sealed import Policy, RollbackError, inspect
 from stfed.sealed.numpy import load_file
 from tests.flower import apps
 
@@ -71,7 +74,13 @@ def test_the_file_says_where_it_comes_from_and_nothing_about_a_party(tmp_path: P
     grid = apps.secure_grid(N, {"action": "drop-reply", "node": 1, "step": "train", "round": 2})
     strategy.start(grid, apps.model(), 2)
     report = strategy.reports[1]
-    assert dict(inspect(tmp_path / "round-002.safetensors").provenance) == {
+    first = inspect(tmp_path / "round-001.safetensors")
+    sealed.open_file(tmp_path / "round-001.safetensors", tmp_path / "plain", identity=key)
+    assert dict(inspect(tmp_path / "round-002.safetensors").public) == {
+        "model": f"run-{grid.run.run_id}",
+        "sequence": 2,
+        "previous": first.manifest_sha256,
+        "model_before_sha256": hashlib.sha256((tmp_path / "plain").read_bytes()).hexdigest(),
         "run": str(grid.run.run_id),
         "server_round": 2,
         "secure_round": 2,
@@ -84,6 +93,41 @@ def test_the_file_says_where_it_comes_from_and_nothing_about_a_party(tmp_path: P
         "ring_bits": 32,
         "clip": 1.0,
     }
+    assert (first.public["sequence"], first.public["previous"], first.signature) == (1, None, "none")
+
+
+def test_signed_models_in_a_chain_over_two_runs_and_in_the_log(tmp_path: Path) -> None:
+    """What an auditor can prove afterwards: who released which sum, from which model, to whom; and that the log says so."""
+    key, signer, folder = key_file(tmp_path, "key"), SigningKey.generate(), tmp_path / "models"
+    policy = Policy(purposes="evaluation")
+    for _ in range(2):
+        strategy = apps.secure(save=folder, recipients=public(key), signer=signer, policy=policy, audit=tmp_path / "log", model="heart")
+        strategy.start(apps.secure_grid(N), apps.model(), 2)
+    with AuditLog(tmp_path / "log", create=False) as log:
+        log.verify()
+        entries = list(log.entries())
+    kinds = [str(entry.event.kind) for entry in entries]
+    assert kinds == ["aggregate", "seal"] * 4
+    versions = [entry.event.fields["sequence"] for entry in entries if entry.event.kind is Kind.AGGREGATE]
+    assert versions == [1, 2, 3, 4]
+    seals = [entry.event.fields for entry in entries if entry.event.kind is Kind.SEAL]
+    links = [entry.event.fields["previous"] for entry in entries if entry.event.kind is Kind.AGGREGATE]
+    assert links == [None, *(fields["manifest_sha256"] for fields in seals[:-1])]
+    assert {fields["recipients"] for fields in seals} == {read_recipient(public(key)).fingerprint}
+    pins = tmp_path / "pins"
+    for number in (1, 2):
+        path = folder / f"round-00{number}.safetensors"
+        with sealed.SealedReader(path, identity=key, trusted=signer.public, purpose="evaluation", pins=pins) as reader:
+            stated = reader.statements
+        assert (stated["model"], stated["sequence"]) == ("heart", number + 2)
+        aggregate = entries[int(str(stated["audit_entry"]))]
+        proof = InclusionProof.parse(str(stated["audit_proof"]))
+        assert proof.verify([log_key(str(stated["audit_log"]), signer)], entry=aggregate.data)
+        assert proof.index == aggregate.index
+        with pytest.raises(SealError, match="purpose"):
+            load_file(path, identity=key, trusted=signer.public)
+    with pytest.raises(RollbackError):
+        load_file(folder / "round-001.safetensors", identity=key, trusted=signer.public, purpose="evaluation", pins=pins)
 
 
 def test_a_round_without_a_sum_has_no_file(tmp_path: Path) -> None:

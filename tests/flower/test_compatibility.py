@@ -225,5 +225,5 @@ def test_settings_as_they_stand_in_the_event_log() -> None:
 
 
 def test_recipients_without_a_folder() -> None:
-    with pytest.raises(LocalError, match="no folder to save sealed files in"):
+    with pytest.raises(LocalError, match="not in which folder to save them"):
         SecureAggregation(FedAvg(), recipients=["KEY.pub"])

@@ -171,7 +171,7 @@ def test_the_vector_before_its_masks_is_nowhere(monkeypatch: pytest.MonkeyPatch)
     windows = {window for window in windows if window.count(0) < WINDOW // 2}
     assert len(windows) > 1000
     assert hits(received(grid), {"vector": windows}) == {}
-    monkeypatch.setattr("stfed.secagg.client.MaskKeys.apply", lambda *_, **__: None)
+    monkeypatch.setattr("stfed.secagg.client.masks.MaskKeys.apply", lambda *_, **__: None)
     bare = apps.secure_grid(N, app=app(apps.secure_mod()))
     plain.clear()
     with pytest.raises(StfedError):  # the coordinator takes masks off that are not there

@@ -17,7 +17,9 @@ PUBLIC = {
     "stfed.flower": ["SecAggMod", "SecureAggregation", "SecureGrid", "secagg_mod"],
     "stfed.testing": ["Fault", "FaultPlan", "InMemoryGrid", "SimulatedNode", "WireRecord"],
     "stfed.sealed.numpy": ["load", "load_file", "safe_open", "save", "save_file"],
-    "stfed.sealed.torch": ["SharedMemoryError", "load", "load_file", "safe_open", "save", "save_file"],
+    "stfed.sealed.torch": sorted(
+        ["ModelMismatchError", "SharedMemoryError", "load", "load_file", "load_model", "safe_open", "save", "save_file", "save_model"]
+    ),
 }
 
 
@@ -39,9 +41,10 @@ def test_the_wrapper_is_a_strategy_with_flowers_start() -> None:
 
 def test_the_wrapper_s_own_arguments() -> None:
     parameters = inspect.signature(SecureAggregation).parameters
-    assert list(parameters) == ["strategy", "settings", "save", "recipients", "events", "journal", "fields"]
+    own = ["save", "recipients", "signer", "policy", "audit", "model", "events", "journal"]
+    assert list(parameters) == ["strategy", "settings", *own, "fields"]
     keyword_only = [name for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
-    assert keyword_only == ["save", "recipients", "events", "journal"]
+    assert keyword_only == own
 
 
 def test_the_mod_has_the_signature_of_a_mod() -> None:

@@ -29,6 +29,7 @@ from stfed.testing import InMemoryGrid
 from stfed.testing.node import SimulatedNode
 from stfed.testing.parcel import Parcel, pack
 from tests.flower import apps
+from tests.strangers import give_away
 
 RUN, NODE = (1 << 64) - 5, (1 << 63) + 9
 
@@ -95,6 +96,19 @@ def test_a_file_that_others_may_open_is_refused(mode: int) -> None:
     with pytest.raises(LocalError, match=f"open to others \\(mode {mode:04o}\\)") as caught:
         read(store_of(folder))
     assert caught.value.hint == f"chmod 600 {folder / FILE_NAME}"
+
+
+def test_a_state_that_others_could_take_back_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = apps.scratch()
+    write(store_of(folder), b"record")
+    folder.chmod(0o770)
+    with pytest.raises(LocalError, match="may write to its folder"):
+        read(store_of(folder))
+    folder.chmod(0o700)
+    (folder / f"{FILE_NAME}-journal").write_bytes(b"")
+    give_away(folder / f"{FILE_NAME}-journal", monkeypatch)
+    with pytest.raises(LocalError, match="-journal belongs to another user"):
+        read(store_of(folder))
 
 
 def test_a_folder_that_cannot_be_made_is_named() -> None:
