@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-digits test check lint types bench vectors clean
+.PHONY: help run run-digits test check lint types bench bench-files vectors clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ types: $(STAMP)  ## mypy --strict
 
 bench: $(STAMP)  ## one round beside Flower's own SecAgg+, in one process; takes some minutes
 	$(BIN)/python -m benchmarks.compare
+
+bench-files: $(STAMP)  ## sealed files beside plain and other encrypted ones; takes some minutes, and packages of its own
+	@$(PIP) install -c constraints.txt --editable '.[torch,bench]'
+	$(BIN)/python -m benchmarks.sealed
 
 vectors: $(STAMP)  ## write the checked-in test vectors anew
 	$(BIN)/python -m tests.vectors.generate
