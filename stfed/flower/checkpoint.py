@@ -105,6 +105,8 @@ class Checkpoints:
         manifest = seal_to_path(
             source, path, recipients=self._recipients, signer=self._signer, policy=self._policy, public=stated, audit=self._log
         )
+        if self._log is not None and self._signer is not None:
+            self._log.checkpoint(self._signer)  # over the entry of the file too: what a checkpoint covers cannot be changed behind it
         self._last = int(str(stated["sequence"])), manifest.sha256.hex()
         self._before_sha256 = content_sha256
         return path
