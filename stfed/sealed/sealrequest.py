@@ -81,14 +81,16 @@ class SealRequest:
         policy = policy or Policy()
         if policy and not signers:
             raise LocalError("a policy without a signature is nobody's policy", hint="signer=...")
-        provenance, public = dict(provenance or {}), dict(public or {})
+        provenance, public = ({} if stated is None else stated for stated in (provenance, public))
         wrong = statements.problem(provenance) or statements.problem(public) or segment_bytes_problem(segment_bytes)
+        if wrong:
+            raise LocalError(wrong)
         twice = sorted(set(provenance) & set(public))
-        if wrong or twice:
-            raise LocalError(wrong or f"{shown(twice[0])} is stated both publicly and sealed", hint="state it once")
+        if twice:
+            raise LocalError(f"{shown(twice[0])} is stated both publicly and sealed", hint="state it once")
         suite = suite_for(bool(signers), digest)
         now = times.whole_seconds(clock())
-        return cls(chosen, passphrase, signers, suite, policy, provenance, public, now, audit, segment_bytes)
+        return cls(chosen, passphrase, signers, suite, policy, dict(provenance), dict(public), now, audit, segment_bytes)
 
 
 def _recipients(source: RecipientLike | Iterable[RecipientLike] | Roster | None, clock: Clock) -> tuple[Recipient, ...]:
