@@ -17,11 +17,14 @@ import pytest
 from stfed import sealed
 from stfed.audit import AuditLog
 from stfed.errors import LocalError
-from stfed.files import File
+from stfed.files import File, opened
 from stfed.keys.signing import SigningKey
 from stfed.sealed import granting
 from stfed.sealed.bounds import HEADER_BYTES
+from stfed.sealed.grants import Grant
+from stfed.sealed.manifest import Manifest
 from stfed.sealed.numpy import load_file, save_file
+from stfed.sealed.outside import read_outside
 
 from .material import Script, keypair
 
@@ -192,3 +195,26 @@ def test_the_time_of_a_grant_is_the_granters(tmp_path: Path) -> None:
     path = sealed_file(tmp_path / "f")
     sealed.grant(path, recipients=SECOND[1], signer=SEALER, identity=FIRST[0], clock=at(datetime(2030, 1, 2, 3, 4, 5, 999, tzinfo=UTC)))
     assert sealed.inspect(path).grants[0]["time"] == "2030-01-02T03:04:05Z"
+
+
+def test_a_long_chain_is_checked_in_linear_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger's file with a thousand grants must not cost minutes: the manifest is written once, each grant a few times."""
+    path = sealed_file(tmp_path / "f")
+    sealed.grant(path, recipients=[keypair(f"long {index}")[1] for index in range(40)], signer=SEALER, identity=FIRST[0])
+    calls = {"manifest": 0, "grant": 0}
+    for name, owner in (("manifest", Manifest), ("grant", Grant)):
+        monkeypatch.setattr(owner, "to_json", counted(calls, name, owner.to_json))
+    with opened(path) as descriptor:
+        envelope = read_outside(File(descriptor)).envelope
+    calls.update(manifest=0, grant=0)
+    envelope.verify()
+    assert calls["manifest"] <= 1
+    assert calls["grant"] == 40
+
+
+def counted(calls: dict[str, int], name: str, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def call(self: Any) -> Any:
+        calls[name] += 1
+        return function(self)
+
+    return call
