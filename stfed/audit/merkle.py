@@ -19,7 +19,6 @@ from stfed.audit.errors import ProofError
 from stfed.errors import LocalError
 
 HASH_BYTES = 32
-MAX_SIZE = 2**63 - 1
 MAX_PROOF_HASHES = 64  # an inclusion proof has up to 63, a consistency proof one more
 EMPTY_ROOT = hashlib.sha256().digest()
 

@@ -144,8 +144,10 @@ def _reseal(arguments: argparse.Namespace) -> int:
 
 
 def _anew(arguments: argparse.Namespace, roster: Roster | None) -> tuple[SigningKey | None, OpenOptions]:
-    """Who signs the new file, and how the old one is opened: if somebody signs, then what somebody signed whom they trust."""
+    """Who signs the new file, and how the old one is opened: if somebody signs, then what somebody signed whom they trust.
+
+    Where nobody is named, the library takes the signer's own word.
+    """
     passphrases = Passphrases(arguments.passphrase_file)
     signer = signing_key(arguments.sign, passphrases) if arguments.sign else None
-    voucher = None if signer is None else roster or signer.public
-    return signer, opening(arguments, passphrases, arguments.trusted or voucher)
+    return signer, opening(arguments, passphrases, arguments.trusted or (roster if signer else None))

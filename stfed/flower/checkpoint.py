@@ -12,16 +12,15 @@ from flwr.app import ArrayRecord
 from stfed.audit import AuditLog, Event, Kind, open_log
 from stfed.errors import LocalError, StfedError
 from stfed.flower.events import RoundReport
-from stfed.keys.encryption import Recipient
-from stfed.keys.keyfile import RecipientLike, SignerLike, read_recipients, read_signer
+from stfed.keys.keyfile import RecipientLike, SignerLike, read_signer
 from stfed.keys.roster import Roster
 from stfed.keys.signing import VerifyingKey
 from stfed.sealed.inspect import inspect
 from stfed.sealed.numpy import plaintext
 from stfed.sealed.policy import Policy
+from stfed.sealed.sealrequest import resolved_recipients
 from stfed.sealed.statements import Scalar
 from stfed.sealed.stream import Source
-from stfed.sealed.times import system_clock
 from stfed.sealed.writer import seal_to_path
 
 
@@ -50,7 +49,7 @@ class Checkpoints:
         audit: AuditLog | str | Path | None = None,
         model: str | None = None,
     ) -> None:
-        self._recipients = _keys(recipients)
+        self._recipients = resolved_recipients(recipients)
         if not self._recipients:
             raise LocalError(f"models are to be sealed in {folder}, but nobody is named who may open them", hint="recipients=['KEY.pub']")
         self._signer = None if signer is None else read_signer(signer)
@@ -132,10 +131,6 @@ class Checkpoints:
                 if ours and info.public.get("model") == model and isinstance(sequence, int):
                     found.append((sequence, info.manifest_sha256))
         return max(found, default=None)
-
-
-def _keys(recipients: RecipientLike | Iterable[RecipientLike] | Roster) -> list[Recipient]:
-    return recipients.recipients(now=system_clock()) if isinstance(recipients, Roster) else read_recipients(recipients)
 
 
 def _plain(arrays: ArrayRecord) -> Source:

@@ -82,7 +82,7 @@ class Cost:
 
 
 RECOMMENDED = Cost(64 << 10, 3, 4)
-"""RFC 9106, section 4, the second choice: 64 MiB, 3 passes, 4 lanes; some 0.2 seconds."""
+"""RFC 9106, section 4, the second choice: 64 MiB, 3 passes, 4 lanes."""
 
 
 def prepared(passphrase: str) -> bytes:

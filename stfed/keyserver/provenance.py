@@ -10,13 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from stfed import canonical
-from stfed.crypto.identity import BadSignatureError
-from stfed.crypto.labels import Label
 from stfed.errors import MalformedError
 from stfed.keys.roster import Roster
 from stfed.sealed.bounds import SIGNERS_MAX
-from stfed.sealed.errors import TamperedError, UntrustedError
+from stfed.sealed.errors import UntrustedError
 from stfed.sealed.fields import fields, from_base64, items
+from stfed.sealed.manifest import check_signatures
 from stfed.sealed.policy import keys_from_json
 
 
@@ -37,9 +36,4 @@ def check_manifest_signed(envelope: bytes, roster: Roster) -> None:
         raise MalformedError(f"the file names {len(signers)} signers and has {len(signatures)} signatures")
     if not any(roster.by_signing(key) for key in signers):
         raise UntrustedError("the file is signed by nobody whom the roster knows")
-    signed = canonical.encode(manifest)
-    for key, signature in zip(signers, signatures, strict=True):
-        try:
-            key.verify(signature, Label.SEALED_SIGNATURE, signed)
-        except BadSignatureError:
-            raise TamperedError(f"the signature of {key.fingerprint} does not verify: the manifest was changed") from None
+    check_signatures(signers, signatures, canonical.encode(manifest))

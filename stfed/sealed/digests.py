@@ -7,10 +7,9 @@ who knows the file key can still not change a byte for the others.
 from __future__ import annotations
 
 import hashlib
-import hmac
 from typing import Self
 
-from stfed.crypto.kdf import framed
+from stfed.crypto.kdf import equal, framed
 from stfed.crypto.labels import Label
 from stfed.errors import LocalError
 from stfed.sealed.errors import TamperedError
@@ -44,7 +43,7 @@ class Digests:
     def checked(cls, suite: Suite, listed: bytearray, expected_sha256: bytes) -> Self:
         """A list that was read, held against the manifest; TamperedError if it is another one."""
         digests = cls(suite, listed)
-        if not hmac.compare_digest(digests.sha256, expected_sha256):
+        if not equal(digests.sha256, expected_sha256):
             raise TamperedError("the list of segment digests is not the one that the manifest names")
         return digests
 
@@ -67,5 +66,5 @@ class Digests:
 
     def check(self, position: int, segment: memoryview) -> None:
         """Returns if the segment is the one that was signed; TamperedError if not."""
-        if not hmac.compare_digest(self._hash(segment), self._listed[position * DIGEST_BYTES : (position + 1) * DIGEST_BYTES]):
+        if not equal(self._hash(segment), bytes(self._listed[position * DIGEST_BYTES : (position + 1) * DIGEST_BYTES])):
             raise TamperedError(f"segment {position} is not the one that was signed: it was changed after sealing")

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from stfed import canonical
-from stfed.crypto.identity import BadSignatureError
 from stfed.crypto.labels import Label
 from stfed.errors import MalformedError
 from stfed.keys.encryption import Recipient
@@ -25,7 +24,7 @@ from stfed.sealed.errors import TamperedError
 from stfed.sealed.fields import from_base64, items, only_fields, to_base64
 from stfed.sealed.format import Layout
 from stfed.sealed.grants import Grant, key_sha256
-from stfed.sealed.manifest import Manifest
+from stfed.sealed.manifest import Manifest, check_signatures
 from stfed.sealed.recipients import check_stanzas, is_for
 from stfed.sealed.stanza import Stanza, recipients_sha256
 
@@ -125,12 +124,7 @@ class Envelope:
             TamperedError: if a signature or the chain does not verify.
             AccessDeniedError: if a grant was not made by an owner.
         """
-        manifest = self.manifest.encode()
-        for key, signature in zip(self.manifest.context.signers, self.signatures, strict=True):
-            try:
-                key.verify(signature, Label.SEALED_SIGNATURE, manifest)
-            except BadSignatureError:
-                raise TamperedError(f"the signature of {key.fingerprint} does not verify: the manifest was changed") from None
+        check_signatures(self.manifest.context.signers, self.signatures, self.manifest.encode())
         previous = self.manifest.sha256
         for generation, grant in enumerate(self.grants, start=2):
             grant.check(self.manifest, previous, generation)

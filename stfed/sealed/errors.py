@@ -24,7 +24,7 @@ class NotARecipientError(SealError):
 
 
 class WrongPassphraseError(NotARecipientError):
-    """The passphrase does not open the file: it is another one, or the entry for it was changed. The two cannot be told apart."""
+    """The passphrase is another one than the file was sealed under, as the commitment beside it tells."""
 
 
 class UntrustedError(SealError):
@@ -39,7 +39,7 @@ class AccessDeniedError(SealError):
     """A rule about who may do what, when and for what, was not met.
 
     Attributes:
-        rule: which one: "owners", "readers", "not-before", "not-after", "purpose".
+        rule: which one: "owners", "not-before", "not-after", "purpose", "file-id", "model"; a key service adds its own.
     """
 
     def __init__(self, message: str, *, rule: str, hint: str | None = None) -> None:

@@ -65,10 +65,7 @@ def grant(
             envelope, context = outside.envelope, outside.envelope.manifest.context
             _refuse(envelope)
             now = clock()
-            trusted = request.check_signers(context, now)
-            envelope.verify()
-            request.check_expected(envelope)
-            context.policy.check(now, request.purpose)
+            trusted = request.admit(envelope, now)
             if key.public not in (*context.signers, *context.policy.owners):
                 raise AccessDeniedError(f"{key.public.fingerprint} is no owner of the file and cannot grant", rule="owners")
             file_key, _ = request.obtain(envelope, now)

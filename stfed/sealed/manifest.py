@@ -7,18 +7,21 @@ whose policy, statements or signers were edited does not open, whether or not an
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Self
 
 from stfed import canonical
+from stfed.crypto.identity import BadSignatureError
 from stfed.crypto.kdf import digest, framed
 from stfed.crypto.labels import Label
 from stfed.errors import MalformedError, shown
 from stfed.keys.signing import VerifyingKey
 from stfed.sealed import statements, times
 from stfed.sealed.bounds import PROVENANCE_MAX_BYTES, SEGMENT_MAX_BYTES, SEGMENT_MIN_BYTES, SIGNERS_MAX
+from stfed.sealed.errors import TamperedError
 from stfed.sealed.fields import fields, from_base64, hexadecimal, only_fields, to_base64, unknown
 from stfed.sealed.format import VERSION, Layout
 from stfed.sealed.geometry import Geometry
@@ -182,6 +185,15 @@ class Manifest:
         if layout.digests_bytes != (DIGEST_BYTES * segments if signed else 0):
             raise MalformedError(f"the file has {layout.digests_bytes} bytes of digests for {segments} segments")
         return manifest
+
+
+def check_signatures(signers: Sequence[VerifyingKey], signatures: Sequence[bytes], manifest: bytes) -> None:
+    """Returns if each signer made their signature over the encoded manifest; TamperedError if one did not."""
+    for key, signature in zip(signers, signatures, strict=True):
+        try:
+            key.verify(signature, Label.SEALED_SIGNATURE, manifest)
+        except BadSignatureError:
+            raise TamperedError(f"the signature of {key.fingerprint} does not verify: the manifest was changed") from None
 
 
 def segment_bytes_problem(value: Any) -> str | None:

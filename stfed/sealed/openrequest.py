@@ -15,7 +15,6 @@ from stfed.keys.roster import Roster
 from stfed.keys.signing import VerifyingKey
 from stfed.sealed.envelope import Envelope
 from stfed.sealed.errors import AccessDeniedError, RollbackError
-from stfed.sealed.manifest import Context
 from stfed.sealed.pins import Pins
 from stfed.sealed.statements import Statements
 from stfed.sealed.trust import Trust
@@ -61,17 +60,26 @@ class OpenRequest:
         held = [identity.recipient.fingerprint for identity in self._identities]
         return ",".join(held + ([self._service.caller] if self._service is not None else []))
 
-    def check_signers(self, context: Context, now: datetime) -> tuple[VerifyingKey, ...]:
-        """The signers that are trusted, none if no trust was asked for; UntrustedError if there should be one and is none."""
-        return () if self._trust is None else self._trust.check(context, now)
+    def admit(self, envelope: Envelope, now: datetime) -> tuple[VerifyingKey, ...]:
+        """All that is decided about an envelope without a key: trust, signatures, grants, that it is the file that is meant, its policy.
 
-    def check_expected(self, envelope: Envelope) -> None:
-        """That the file is the one that is meant.
+        Returns:
+            The signers that are trusted, none if no trust was asked for.
 
         Raises:
-            AccessDeniedError: if it is another file; its rule is "file-id".
+            UntrustedError: if there should be one and is none.
+            TamperedError, AccessDeniedError: as `Envelope.verify`.
+            AccessDeniedError: if it is another file, or the policy does not allow this now.
             RollbackError: if grants that the reader knows of are missing.
         """
+        # Trust is cheap and decides whether the signatures matter.
+        trusted = () if self._trust is None else self._trust.check(envelope.manifest.context, now)
+        envelope.verify()
+        self._check_expected(envelope)
+        envelope.manifest.context.policy.check(now, self.purpose)
+        return trusted
+
+    def _check_expected(self, envelope: Envelope) -> None:
         found = envelope.manifest.context.file_id.hex()
         if self._file_id is not None and found != self._file_id:
             raise AccessDeniedError(f"the file has the id {found[:16]}..., another one is meant", rule="file-id")

@@ -89,11 +89,7 @@ class SealedReader:
         now = clock()
         self.outside = outside = read_outside(readable)
         envelope, manifest, layout = outside.envelope, outside.envelope.manifest, outside.layout
-        trusted = request.check_signers(manifest.context, now)  # cheap, and decides whether the signatures matter
-        self.signers = trusted
-        envelope.verify()
-        request.check_expected(envelope)
-        manifest.context.policy.check(now, request.purpose)
+        self.signers = request.admit(envelope, now)
         digests = read_digests(readable, outside)
         file_key, self.access = request.obtain(envelope, now)
         start = check_floe_header(readable, outside)
@@ -103,7 +99,7 @@ class SealedReader:
         self.statements = statements.merged(manifest.context.public, sealed)
         self.payload = Payload(readable, layout.payload_offset, manifest.geometry, message, digests)
         self.header = inner.parse(self.payload.read, self.payload.size_bytes)
-        request.check_stated(manifest.sha256, trusted, self.statements, now)
+        request.check_stated(manifest.sha256, self.signers, self.statements, now)
 
     def _known(self) -> Manifest | None:
         """What the file states, if it got as far as stating anything; whether it is true may be what failed."""

@@ -29,6 +29,7 @@ from stfed.wire import Reader, Writer
 
 PASSPHRASE_KIND = "argon2id"  # noqa: S105 - the name of a kind, no secret
 _PASSPHRASE_BODY_BYTES = 3 * 4 + SALT_BYTES + DIGEST_BYTES + FILE_KEY_BYTES + aead.TAG_BYTES
+_BODY_BYTES = {**{kind.name: kind.body_bytes for kind in KINDS.values()}, PASSPHRASE_KIND: _PASSPHRASE_BODY_BYTES}
 
 
 def check_recipients(recipients: Sequence[Recipient]) -> None:
@@ -66,7 +67,7 @@ def is_for(stanza: Stanza, recipient: Recipient) -> bool:
     """Whether the stanza is marked as this recipient's. Needs no secret, and proves nothing about what is in it."""
     if stanza.kind != recipient.kind.name:
         return False
-    return hmac.compare_digest(stanza.tag, stanza_tag(recipient, stanza.body[: recipient.kind.encapsulated_bytes]))
+    return equal(stanza.tag, stanza_tag(recipient, stanza.body[: recipient.kind.encapsulated_bytes]))
 
 
 def wrap_passphrase(file_key: bytes, passphrase: Passphrase, info: bytes, entropy: Entropy, cost: Cost = RECOMMENDED) -> Stanza:
@@ -121,10 +122,9 @@ def check_stanzas(stanzas: Sequence[Stanza]) -> None:
     """
     kinds = set()
     for stanza in stanzas:
-        sizes = {**{kind.name: kind.body_bytes for kind in KINDS.values()}, PASSPHRASE_KIND: _PASSPHRASE_BODY_BYTES}
-        if stanza.kind not in sizes:
+        if stanza.kind not in _BODY_BYTES:
             raise unknown(f"a recipient of kind {shown(stanza.kind)}")
-        if len(stanza.body) != sizes[stanza.kind]:
+        if len(stanza.body) != _BODY_BYTES[stanza.kind]:
             raise MalformedError(f"a recipient of kind {stanza.kind} has a body of {len(stanza.body)} bytes")
         kinds.add(stanza.kind)
     if len(kinds) > 1:

@@ -72,7 +72,7 @@ class SealRequest:
         Raises:
             LocalError: for no or mixed recipients, recipients beside a passphrase, a policy without a signer, or unfit provenance.
         """
-        chosen = _recipients(recipients, clock)
+        chosen = resolved_recipients(recipients, clock)
         if passphrase is None:
             check_recipients(chosen)
         elif chosen:
@@ -93,7 +93,10 @@ class SealRequest:
         return cls(chosen, passphrase, signers, suite, policy, dict(provenance), dict(public), now, audit, segment_bytes)
 
 
-def _recipients(source: RecipientLike | Iterable[RecipientLike] | Roster | None, clock: Clock) -> tuple[Recipient, ...]:
+def resolved_recipients(
+    source: RecipientLike | Iterable[RecipientLike] | Roster | None, clock: Clock = system_clock
+) -> tuple[Recipient, ...]:
+    """The public keys that are meant, each once; of a roster those of its recipients now."""
     if source is None:
         return ()
     if isinstance(source, Roster):

@@ -25,15 +25,14 @@ from stfed.files import File, opened, replacing, sync_folder
 from stfed.keys.keyfile import PathLike
 from stfed.keys.smallfile import read_small
 from stfed.sealed import anytensor, statements
-from stfed.sealed.manifest import Manifest
 from stfed.sealed.options import SealOptions
 from stfed.sealed.outside import read_outside
 from stfed.sealed.sealrequest import SealRequest
 from stfed.sealed.shardindex import SET_ID_BYTES, Index, Shard
 from stfed.sealed.shardplan import USUAL_INDEX_MAX_BYTES, Names, size_from, split, usual_index, weight_map
-from stfed.sealed.stream import Progress, Source
-from stfed.sealed.trail import Trail, trail
-from stfed.sealed.writer import Sealing, note_sealed
+from stfed.sealed.stream import Progress
+from stfed.sealed.trail import trail
+from stfed.sealed.writer import seal_as_asked
 
 STATEMENTS = ("shard_set", "shard")
 
@@ -85,7 +84,7 @@ def save_sharded(
             shards = []
             for file, keys, asked in zip(files, plan, requests, strict=True):
                 source = anytensor.source({key: tensors[key] for key in keys}, metadata)
-                manifest = _seal(source, place / file, asked, log, progress)
+                manifest = seal_as_asked(source, place / file, asked, log, progress)
                 shards.append(Shard(file, manifest.context.file_id, manifest.sha256))
             if usual_sha256 is not None:
                 _write(place / names.pending_index(set_id), usual)
@@ -148,14 +147,6 @@ def _refuse_others(index: Path) -> None:
         return
     except MalformedError:
         raise LocalError(f"{index} belongs to a model that is not sealed", hint="use another folder or another name") from None
-
-
-def _seal(source: Source, path: Path, request: SealRequest, log: Trail, progress: Progress | None) -> Manifest:
-    sealing = Sealing(source.size_bytes, request)
-    with replacing(path) as target:
-        sealing.write(source, target, progress)
-        note_sealed(log, path, sealing.manifest, request)
-    return sealing.manifest
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -85,8 +85,21 @@ def obtain(
 
 def _own(envelope: Envelope, identities: Sequence[Identity], info: bytes) -> tuple[bytes, Access]:
     """By an own key: as one the file was sealed to, else by a grant. A grant that does not open is an owner's fault and not the end."""
+    try:
+        file_key, index = unwrap(envelope.recipients, identities, info)
+    except NotARecipientError:
+        granted = _granted(envelope, identities, info)
+        if granted is None:
+            raise
+        return granted
+    recipient = next(one.recipient for one in identities if is_for(envelope.recipients[index], one.recipient))
+    return _whole(file_key), Access("addressed", recipient)
+
+
+def _granted(envelope: Envelope, identities: Sequence[Identity], info: bytes) -> tuple[bytes, Access] | None:
+    """By a grant; None if none names a key at hand."""
     failed = 0
-    for identity in identities if not any(envelope.addresses(one.recipient) for one in identities) else ():
+    for identity in identities:
         for grant in envelope.grants_to(identity.recipient):
             try:
                 return _whole(identity.decrypt(grant.stanza.body, info)), Access("granted", identity.recipient, grant=grant)
@@ -94,10 +107,7 @@ def _own(envelope: Envelope, identities: Sequence[Identity], info: bytes) -> tup
                 failed += 1
     if failed:
         raise TamperedError(f"{failed} grants name the key at hand and hold nothing for it", hint="have an owner grant access anew")
-    file_key, index = unwrap(envelope.recipients, identities, info)
-    return _whole(file_key), Access(
-        "addressed", next(one.recipient for one in identities if is_for(envelope.recipients[index], one.recipient))
-    )
+    return None
 
 
 def _whole(file_key: bytes) -> bytes:

@@ -142,8 +142,21 @@ def seal_to_path(
     """
     check_target(path)
     request = SealRequest.of(**options)
+    with trail(request.audit) as log:
+        return seal_as_asked(source, path, request, log, progress, check)
+
+
+def seal_as_asked(
+    source: Source,
+    path: PathLike,
+    request: SealRequest,
+    log: Trail,
+    progress: Progress | None = None,
+    check: Callable[[], None] | None = None,
+) -> Manifest:
+    """As `seal_to_path`, with options that were resolved and a log that was opened before."""
     sealing = Sealing(source.size_bytes, request)
-    with trail(request.audit) as log, replacing(path) as target:
+    with replacing(path) as target:
         sealing.write(source, target, progress)
         if check is not None:
             check()

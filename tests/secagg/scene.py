@@ -8,7 +8,7 @@ signatures, a roster, and CONFIRM between TRAIN and UNMASK.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -297,3 +297,13 @@ class Scene:
 
 def some_share(seed: int = 1) -> bytes:
     return bytes(np.random.default_rng(seed).integers(0, shamir.PRIME, shamir.LIMBS).astype("<u2").tobytes())
+
+
+Violation = Callable[[Scene], Any]
+Rule = tuple[str, type[Exception], str, Violation]
+"""A name, the error that is due, a part of its text, and who breaks the rule."""
+
+
+def each(rules: list[Rule]) -> pytest.MarkDecorator:
+    """One test for each rule."""
+    return pytest.mark.parametrize(("error", "match", "violation"), [rule[1:] for rule in rules], ids=[rule[0] for rule in rules])

@@ -34,15 +34,21 @@ from stfed.secagg.refusals import (
 )
 from stfed.secagg.server import DropReason
 from stfed.secagg.signing import sign_survivors
-from tests.secagg.scene import MALICIOUS, NO_METRICS, Scene, assert_equal, join_request, patched, sum_of, u32s, without
+from tests.secagg.scene import (
+    MALICIOUS,
+    NO_METRICS,
+    Rule,
+    Scene,
+    Violation,
+    assert_equal,
+    each,
+    join_request,
+    patched,
+    sum_of,
+    u32s,
+    without,
+)
 from tests.secagg.test_party import BrokenStore, race
-
-Violation = Callable[[Scene], Any]
-Rule = tuple[str, type[Exception], str, Violation]
-
-
-def each(rules: list[Rule]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize(("error", "match", "violation"), [rule[1:] for rule in rules], ids=[rule[0] for rule in rules])
 
 
 def scene_at(step: Any, **settings: Any) -> Scene:

@@ -9,7 +9,6 @@ different things without breaking a rule in `test_transcript`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -55,15 +54,7 @@ from stfed.secagg.refusals import (
 )
 from stfed.secagg.store import MemoryStore
 from stfed.testing.protocol import LocalProtocol
-from tests.secagg.scene import NO_METRICS, Scene, join_request, patched, plan_of, some_share, u32s, without
-
-Violation = Callable[[Scene], Any]
-Rule = tuple[str, type[Exception], str, Violation]
-
-
-def each(rules: list[Rule]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize(("error", "match", "violation"), [rule[1:] for rule in rules], ids=[rule[0] for rule in rules])
-
+from tests.secagg.scene import NO_METRICS, Rule, Scene, Violation, each, join_request, patched, plan_of, some_share, u32s, without
 
 # --- JOIN --------------------------------------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+from tests.vectors.sealed_format.keys import bech32
+
 RECORDED = Path(__file__).parent / "keys" / "hybrid_signature.txt"
 LABEL = b"stfed/sealed/policy/1"
 PARTS = [b"", b"some", bytes(range(256))]
@@ -33,19 +35,6 @@ def seed(name: str, size_bytes: int = 32) -> bytes:
 
 def framed(label: bytes, *parts: bytes) -> bytes:
     return b"".join(len(part).to_bytes(4, "big") + part for part in (label, *parts))
-
-
-def bech32(prefix: str, data: bytes) -> str:
-    bits = "".join(f"{octet:08b}" for octet in data)
-    bits += "0" * (-len(bits) % 5)
-    values = [int(bits[at : at + 5], 2) for at in range(0, len(bits), 5)]
-    check = 1
-    for value in [ord(x) >> 5 for x in prefix] + [0] + [ord(x) & 31 for x in prefix] + values + [0] * 6:
-        top, check = check >> 25, (check & 0x1FFFFFF) << 5 ^ value
-        for bit, term in enumerate([0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3]):
-            check ^= term if top >> bit & 1 else 0
-    values += [(check ^ 1) >> 5 * (5 - at) & 31 for at in range(6)]
-    return prefix + "1" + "".join("qpzry9x8gf2tvdw0s3jn54khce6mua7l"[value] for value in values)
 
 
 def readable(digest: bytes) -> str:
