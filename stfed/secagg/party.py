@@ -13,7 +13,7 @@ signs whatever it says, and the roster, which says who may be in a cohort and ho
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from stfed.crypto.identity import Identity
@@ -21,7 +21,7 @@ from stfed.crypto.random import Entropy, system_entropy
 from stfed.encoding import EncodingPlan
 from stfed.errors import DecodeError, LocalError
 from stfed.secagg import client
-from stfed.secagg.client import ClientState, Confirmed, Joined, MaskKeys, Prepared, Ready, Trained, Training
+from stfed.secagg.client import Confirmed, Joined, MaskKeys, Prepared, Ready, Trained, Training
 from stfed.secagg.client.holding import Holding
 from stfed.secagg.messages import (
     Complaint,
@@ -38,6 +38,7 @@ from stfed.secagg.messages import (
 )
 from stfed.secagg.params import Mode
 from stfed.secagg.policy import Policy
+from stfed.secagg.record import Record
 from stfed.secagg.refusals import (
     ContentReuseError,
     EpochError,
@@ -55,43 +56,8 @@ from stfed.secagg.signing import round_context, signed
 from stfed.secagg.store import PartyStore, Transaction
 from stfed.secagg.transcript import RoundFacts
 from stfed.secagg.transitions import Event, mode_of, require
-from stfed.wire import Reader, Writer
-
-_MAX_RECORD_BYTES = 1 << 31
 
 M = TypeVar("M", bound=Message)
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """A state, the replies that a resend gets, and the encoding that the run has settled on.
-
-    Attributes:
-        replies: kind of request, hash of the request, reply.
-        pins: per phase, the hash of the first encoding plan of the run.
-    """
-
-    state: ClientState
-    replies: tuple[tuple[Kind, bytes, bytes], ...] = field(default=(), repr=False)
-    pins: tuple[tuple[Phase, bytes], ...] = ()
-
-    def encode(self) -> bytes:
-        writer = Writer().opaque(self.state.freeze())
-        writer.vector(self.replies, lambda w, item: w.u8(item[0]).fixed(item[1], 32).opaque(item[2]))
-        return writer.vector(self.pins, lambda w, item: w.u8(item[0]).fixed(item[1], 32)).getvalue()
-
-    @classmethod
-    def decode(cls, data: bytes) -> _Record:
-        reader = Reader(data, "party record")
-        state = client.thaw(reader.opaque("state", max_bytes=_MAX_RECORD_BYTES))
-        replies = reader.vector(
-            "replies",
-            lambda r: (Kind(r.u8("kind")), r.fixed(32, "request"), r.opaque("reply", max_bytes=_MAX_RECORD_BYTES)),
-            max_items=8,
-        )
-        pins = reader.vector("pins", lambda r: (Phase(r.u8("phase")), r.fixed(32, "plan")), max_items=len(Phase))
-        reader.end()
-        return cls(state, tuple(replies), tuple(pins))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +116,7 @@ class Party:
             if kind is Kind.JOIN_REQUEST:
                 return self._join(transaction, request)
             record = self._record(transaction, header)
-            if (cached := _cached(record, kind, request)) is not None:
+            if (cached := record.answered(kind, request)) is not None:
                 return cached
             match kind:
                 case Kind.PREPARE_REQUEST:
@@ -232,7 +198,7 @@ class Party:
         epoch, round_ = transaction.position()
         if header.epoch == epoch:
             record = self._record(transaction, header)
-            if (cached := _cached(record, Kind.JOIN_REQUEST, request)) is not None:
+            if (cached := record.answered(Kind.JOIN_REQUEST, request)) is not None:
                 return cached
         if header.epoch <= epoch:
             raise EpochError(
@@ -245,10 +211,10 @@ class Party:
             self._check_own_place(self._identity, self._roster)
         state, reply = client.join(message, self.policy, self._identity, self._entropy)
         encoded = reply.encode()
-        self._write(transaction, _Record(state, ((Kind.JOIN_REQUEST, _hash(request), encoded),), _old_pins(transaction)))
+        self._write(transaction, Record.begun(state, Kind.JOIN_REQUEST, request, encoded, _old_pins(transaction)))
         return encoded
 
-    def _prepare(self, transaction: Transaction, record: _Record, request: bytes) -> bytes:
+    def _prepare(self, transaction: Transaction, record: Record, request: bytes) -> bytes:
         message = _unsigned(PrepareRequest.decode(request))
         state = record.state
         require(state, Event.PREPARE)
@@ -259,10 +225,10 @@ class Party:
         prepared, reply = state.prepare(message, self._rules, self._entropy, self._roster)
         pins = self._pin(record, message)
         encoded = self._signed(prepared, reply, round_context(prepared.facts)).encode()
-        self._write(transaction, _Record(prepared, ((Kind.PREPARE_REQUEST, _hash(request), encoded),), pins))
+        self._write(transaction, Record.begun(prepared, Kind.PREPARE_REQUEST, request, encoded, pins))
         return encoded
 
-    def _pin(self, record: _Record, message: PrepareRequest) -> tuple[tuple[Phase, bytes], ...]:
+    def _pin(self, record: Record, message: PrepareRequest) -> tuple[tuple[Phase, bytes], ...]:
         """Holds the coordinator to the encoding that it began with.
 
         A coordinator that varies a bound from round to round asks, in the counts of what was out of range, one comparison after another.
@@ -276,26 +242,24 @@ class Party:
             )
         return tuple(sorted(pins.items()))
 
-    def _confirm(self, transaction: Transaction, record: _Record, request: bytes) -> bytes:
+    def _confirm(self, transaction: Transaction, record: Record, request: bytes) -> bytes:
         message = _unsigned(ConfirmRequest.decode(request))
         state = record.state
         require(state, Event.CONFIRM)
         assert isinstance(state, Trained)
         confirmed, reply = state.confirm(message, self._rules, self._signer(state))
         encoded = reply.encode()
-        replies = (*record.replies, (Kind.CONFIRM_REQUEST, _hash(request), encoded))
-        self._write(transaction, replace(record, state=confirmed, replies=replies))
+        self._write(transaction, record.moved(confirmed, Kind.CONFIRM_REQUEST, request, encoded))
         return encoded
 
-    def _unmask(self, transaction: Transaction, record: _Record, request: bytes) -> bytes:
+    def _unmask(self, transaction: Transaction, record: Record, request: bytes) -> bytes:
         message = _unsigned(UnmaskRequest.decode(request))
         state = record.state
         require(state, Event.UNMASK)
         assert isinstance(state, Trained | Confirmed)
         ready, reply = state.unmask(message, self._rules)
         encoded = self._signed(state, reply, state.transcript).encode()
-        replies = (*record.replies, (Kind.UNMASK_REQUEST, _hash(request), encoded))
-        self._write(transaction, replace(record, state=ready, replies=replies))
+        self._write(transaction, record.moved(ready, Kind.UNMASK_REQUEST, request, encoded))
         return encoded
 
     @property
@@ -333,12 +297,12 @@ class Party:
         message = Complaint(header=state.header, dealer=error.dealer, grievance=error.grievance, delivery=delivery)
         return self._signed(state, message, round_context(state.facts)).encode()
 
-    def _record(self, transaction: Transaction, header: Header) -> _Record:
+    def _record(self, transaction: Transaction, header: Header) -> Record:
         data = transaction.read()
         if data is None:
             raise StateLostError("this party has not joined this run", hint="the coordinator has to start a new epoch")
         try:
-            record = _Record.decode(data)
+            record = Record.decode(data)
         except (DecodeError, ValueError) as error:
             raise StateLostError(
                 "this party's record of this run cannot be read", hint="the coordinator has to start a new epoch"
@@ -347,7 +311,7 @@ class Party:
             raise WrongRoundError(f"the message is of epoch {header.epoch}, this party is in epoch {record.state.header.epoch}")
         return record
 
-    def _write(self, transaction: Transaction, record: _Record) -> None:
+    def _write(self, transaction: Transaction, record: Record) -> None:
         epoch, round_ = transaction.position()
         header = record.state.header
         transaction.write(max(epoch, header.epoch), max(round_, header.round), record.encode())
@@ -364,15 +328,6 @@ def _old_pins(transaction: Transaction) -> tuple[tuple[Phase, bytes], ...]:
     """What the run settled on in an earlier epoch; nothing if that record is lost."""
     try:
         data = transaction.read()
-        return () if data is None else _Record.decode(data).pins
+        return () if data is None else Record.decode(data).pins
     except (StateLostError, DecodeError, ValueError):
         return ()
-
-
-def _hash(request: bytes) -> bytes:
-    return hashlib.sha256(request).digest()
-
-
-def _cached(record: _Record, kind: Kind, request: bytes) -> bytes | None:
-    wanted = _hash(request)
-    return next((reply for known, digest, reply in record.replies if known is kind and digest == wanted), None)

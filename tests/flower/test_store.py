@@ -23,7 +23,7 @@ from stfed.errors import LocalError
 from stfed.flower.records import describe
 from stfed.flower.store import FILE_NAME, SqliteStore, state_dir
 from stfed.secagg.client import Prepared, Trained
-from stfed.secagg.party import _Record
+from stfed.secagg.record import Record
 from stfed.secagg.refusals import StateLostError
 from stfed.testing import InMemoryGrid
 from stfed.testing.node import SimulatedNode
@@ -234,7 +234,7 @@ def test_a_run_that_begins_sweeps_out_what_nobody_touched_for_a_month() -> None:
 
 def secrets_in(data: bytes) -> dict[str, list[bytes]]:
     """The secret values of a party's record, by kind."""
-    state = _Record.decode(data).state
+    state = Record.decode(data).state
     assert isinstance(state, Prepared | Trained)
     found = {"pairwise keys": [value for value in state.keys.values if value]}
     if isinstance(state, Prepared):

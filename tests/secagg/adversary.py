@@ -40,8 +40,8 @@ from stfed.secagg.messages import (
     peek,
 )
 from stfed.secagg.params import Mode
-from stfed.secagg.party import _Record
 from stfed.secagg.policy import Policy
+from stfed.secagg.record import Record
 from stfed.secagg.refusals import RefusedError
 from stfed.secagg.signing import sign_survivors
 from stfed.secagg.transcript import RoundFacts
@@ -110,7 +110,7 @@ class Adversary:
 
     def state(self, index: int) -> Any:
         record: bytes = self._store(index)._runs[self.protocol.run].record
-        return _Record.decode(record).state
+        return Record.decode(record).state
 
     def ask(self, index: int, request: Message | bytes) -> bytes | None:
         """A light step; None is a refusal."""

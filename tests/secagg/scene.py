@@ -24,8 +24,9 @@ from stfed.secagg import keys
 from stfed.secagg.client import ClientState, Joined, Prepared
 from stfed.secagg.messages import ConfirmRequest, Delivery, Header, JoinRequest, Message, Phase, PrepareRequest, ShareOf, TrainRequest
 from stfed.secagg.params import Mode, Parameters, choose
-from stfed.secagg.party import Party, Ticket, _Record
+from stfed.secagg.party import Party, Ticket
 from stfed.secagg.policy import Policy
+from stfed.secagg.record import Record
 from stfed.secagg.server import Collecting, Confirming, Preparing, Sum, Unmasking
 from stfed.testing.protocol import LocalProtocol
 
@@ -157,7 +158,7 @@ class Scene:
         return record
 
     def state(self, node: int = VICTIM) -> ClientState:
-        return _Record.decode(self.record(node)).state
+        return Record.decode(self.record(node)).state
 
     def restart(self, policy: Policy | None = None) -> Party:
         """Another process with the same store."""
