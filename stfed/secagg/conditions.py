@@ -2,10 +2,12 @@
 
 Bell, Bonawitz, Gascón, Lepoint, Raykova (CCS 2020), with a union bound over the n parties:
 
-- connectivity: the parties that are neither corrupt nor dropped stay one connected graph, or the sum falls into parts;
+- connectivity (semi-honest): the parties that are neither corrupt nor dropped stay one connected graph, or the sum falls into parts;
+- isolation (malicious, sparse), in its place, because a coordinator that chooses who drops does not leave the graph to chance: a sum that
+  it can get at, whatever it does, has `h_min` honest inputs or more (the alpha bound, `stfed.secagg.tails.honest_floor`);
 - secrecy: nobody's corrupt share-holders reach the threshold. Semi-honest: fewer than t of them. Malicious: fewer than 2t - k, because
   the coordinator may ask some honest holders for the shares of b and others for those of z, and the corrupt ones give both: with
-  2t > k + c there are not enough shares for two secrets. Secrecy and connectivity may each fail with 2^-(sigma+1);
+  2t > k + c there are not enough shares for two secrets. Secrecy and connectivity or isolation may each fail with 2^-(sigma+1);
 - correctness: everybody keeps t share-holders through the drops, but for 2^-eta;
 - quorum (malicious): two survivor sets cannot both collect floor((n+C)/2) + 1 signatures, and n - D parties can give that many.
 
@@ -19,10 +21,13 @@ from dataclasses import dataclass
 from math import inf, log2
 
 from stfed.errors import LocalError
-from stfed.secagg.tails import ERROR_BITS, log2_disconnection, log2_lower_tail, log2_upper_tail
+from stfed.secagg.drawn import MAX_DRAWN_PARTIES
+from stfed.secagg.tails import ERROR_BITS, honest_floor, log2_disconnection, log2_lower_tail, log2_upper_tail
 
 MAX_NEIGHBOURS = 65520
 """Share-holders sit at the nonzero points of GF(65521)."""
+H_MIN = 3
+"""Honest inputs in a sum, at least: of two, each one knows the other's."""
 _HINT = "more parties, or smaller gamma or delta"
 
 
@@ -37,6 +42,7 @@ class Conditions:
         malicious: whether the coordinator may lie.
         sigma: bits of security.
         eta: bits of correctness.
+        h_min: honest inputs that any sum must have; asked of sparse graphs in malicious mode, on others the survivors are counted.
     """
 
     n: int
@@ -45,6 +51,7 @@ class Conditions:
     malicious: bool
     sigma: int
     eta: int
+    h_min: int = H_MIN
 
     def __str__(self) -> str:
         mode = "malicious" if self.malicious else "semi-honest"
@@ -56,7 +63,9 @@ class Conditions:
         return quorum(self.n, self.corrupt)
 
     def log2_connectivity(self, k: int) -> float:
-        """log2 of the probability that the honest survivors are not connected, at most."""
+        """log2 of the probability that the honest survivors are not connected, at most; -inf in malicious mode: isolation is asked for."""
+        if self.malicious:
+            return -inf
         return log2_disconnection(self.n, k, min(self.n, self.corrupt + self.dropouts))
 
     def log2_secrecy(self, k: int, t: int) -> float:
@@ -67,6 +76,14 @@ class Conditions:
         """log2 of the probability that somebody is left with fewer than t share-holders, at most."""
         others = self.n - 1
         return min(0.0, log2(self.n) + log2_lower_tail(others, others - self.dropouts, k, t - 1))
+
+    def honest_floor(self, k: int, t: int) -> int:
+        """s*: a sum that a malicious coordinator can get at has more honest inputs than this, but for 2^-(sigma+1)."""
+        return honest_floor(self.n, self.corrupt, k, t, self.sigma)
+
+    def isolates(self, k: int, t: int) -> bool:
+        """Whether a malicious coordinator may get at a sum of fewer than `h_min` honest inputs by choosing who drops."""
+        return self.malicious and k < self.n - 1 and self.honest_floor(k, t) + 1 < self.h_min
 
     def _log2_anybody(self, marked: int, k: int, least: int) -> float:
         others = self.n - 1
@@ -106,13 +123,20 @@ class Conditions:
 
         The scan jumps. The marked neighbours to be reckoned with, x(k) corrupt and z(k) dropped, both grow with k, and the conditions
         read k >= f(k) with f = x + z (semi-honest), x + 2z (malicious) or t + z (given t). So if f(k) > k, every k' below f(k) fails too.
+        Isolation is looked at where these hold.
         """
+        if self.malicious and self.n > MAX_DRAWN_PARTIES:
+            return None
         k = self._smallest_connected()
         while k <= min(self.n - 2, MAX_NEIGHBOURS):
             missing = (self.smallest_secret(k) if t is None else t) - self.largest_correct(k)
             if missing <= 0:
-                return k if t is None or t >= self.smallest_secret(k) else None
-            if t is None and self.malicious:
+                if t is not None and t < self.smallest_secret(k):
+                    return None
+                if not self.isolates(k, self.best_threshold(k) if t is None else t):
+                    return k
+                missing = 2
+            elif t is None and self.malicious:
                 missing *= 2
             k += missing + missing % 2
         return None
@@ -138,6 +162,9 @@ class Conditions:
         """Raises a `LocalError` for the first condition that k, or (k, t), does not meet."""
         if k > MAX_NEIGHBOURS:
             raise LocalError(f"k = {k}: a secret has at most {MAX_NEIGHBOURS} share-holders", hint="use a sparse graph, or fewer parties")
+        if self.malicious and k < self.n - 1 and self.n > MAX_DRAWN_PARTIES:
+            hint = "split the cohort, or take part in semi-honest mode"
+            raise LocalError(f"n = {self.n}: a cohort that draws its share-holders has at most {MAX_DRAWN_PARTIES} parties", hint=hint)
         if not _holds(self.log2_connectivity(k), self.sigma + 1):
             reached = f"fall apart with probability up to {_power(self.log2_connectivity(k))}, allowed is 2^-{self.sigma + 1}"
             raise LocalError(f"connectivity: with k = {k} neighbours, {self} {reached}", hint="more neighbours, or smaller gamma or delta")
@@ -155,6 +182,9 @@ class Conditions:
         if t > largest:
             reached = f"fails with probability up to {_power(self.log2_correctness(k, t))}, allowed is 2^-{self.eta}"
             raise LocalError(f"correctness: t = {t} of k = {k} for {self} {reached}", hint=f"{usable}, or smaller delta")
+        if self.isolates(k, t):
+            reached = f"can be made to reveal a sum of {self.honest_floor(k, t) + 1} honest inputs, {self.h_min} are needed"
+            raise LocalError(f"isolation: t = {t} of k = {k} for {self} {reached}", hint="more neighbours, or smaller gamma")
 
     def _bounds(self, k: int, smallest: int, largest: int) -> str:
         if k < self.n - 1:

@@ -76,6 +76,12 @@ def _cohort_digest(header: Header, entries: tuple[bytes, ...], cohort: tuple[int
     return digest(Label.COHORT, header.encode(), encode_parties(cohort), members)
 
 
+@lru_cache(maxsize=1 << 13)
+def _decoded(entry: bytes) -> Join:
+    """Cached, because every PREPARE looks at the identity of everybody in the cohort."""
+    return Join.decode(entry)
+
+
 @dataclass(frozen=True, slots=True)
 class Directory:
     """The JOINs of one epoch.
@@ -107,7 +113,7 @@ class Directory:
 
     def join(self, index: int) -> Join:
         """The JOIN of a party."""
-        return Join.decode(self.encoded[index])
+        return _decoded(self.encoded[index])
 
     def name(self, index: int) -> str:
         """The short readable name of a party: its identity's fingerprint."""

@@ -4,7 +4,7 @@ Neighbours share masks and hold each other's secret shares, so the relation is s
 graph is the Harary graph of Bell, Bonawitz, Gascón, Lepoint, Raykova (CCS 2020): the parties stand on a ring in the order of a hash of
 public values, and everybody is joined to the k/2 on either side. That is sound while the coordinator follows the protocol (the order is
 random to whoever is corrupt or drops); a coordinator that picks who drops can cut a ring in two places, and one that can retry the hash
-can choose the order. `stfed.secagg.params.accepts` therefore takes nothing but the complete graph in malicious mode.
+can choose the order. In malicious mode the sparse graph is therefore none of these: the parties draw it (`stfed.secagg.drawn`).
 
 Parties are numbers 0..n-1, their places in the sorted cohort. A holder's share of a dealer's secret is the polynomial at
 x = 1 + (index of the holder among the dealer's neighbours, ascending): computed by both ends, never read from the wire.

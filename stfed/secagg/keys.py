@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from stfed.crypto import agreement
 from stfed.crypto.kdf import derive, digest, expand, extract, framed
 from stfed.crypto.labels import Label
-from stfed.secagg.messages import SHORT_HASH_BYTES, DealtShares, Header, Join, ShareOf
+from stfed.secagg.messages import SHORT_HASH_BYTES, DealtShares, DrawnPrepare, Header, Join, Prepare, ShareOf, encode_parties
 
 _FRAMED_ENDS = struct.Struct(">4I")
 
@@ -77,22 +77,25 @@ def share_key(round_key: bytes, header: Header, src: int, dst: int) -> bytes:
     return derive(round_key, Label.SHARE_KEY, header.encode(), _u32(src), _u32(dst))
 
 
-def neighbour_keys(round_keys: Mapping[int, bytes], header: Header, cohort_digest: bytes, own: int) -> list[tuple[bytes, bytes, bytes]]:
-    """For each neighbour: s_ij, the key of the shares dealt to it, the key of the shares that come from it.
+def neighbour_keys(
+    round_keys: Mapping[int, bytes], header: Header, cohort_digest: bytes, own: int, holders: Container[int]
+) -> list[tuple[bytes, bytes, bytes]]:
+    """For each neighbour: s_ij, the key of the shares dealt to it (empty for who is no holder), the key of the shares that come from it.
 
     Args:
         round_keys: R(r) by neighbour.
         header: the round's header.
         cohort_digest: as `pairwise_seed`.
         own: this party.
+        holders: the neighbours that this party deals shares to.
     """
     seed_info = framed(Label.PAIRWISE_SEED, header.encode(), cohort_digest)
     share_info = framed(Label.SHARE_KEY, header.encode())
     result = []
     for other, key in round_keys.items():
         extracted = extract(key)
-        outgoing, incoming = share_info + _framed_ends(own, other), share_info + _framed_ends(other, own)
-        result.append((expand(extracted, seed_info), expand(extracted, outgoing), expand(extracted, incoming)))
+        outgoing = expand(extracted, share_info + _framed_ends(own, other)) if other in holders else b""
+        result.append((expand(extracted, seed_info), outgoing, expand(extracted, share_info + _framed_ends(other, own))))
     return result
 
 
@@ -140,8 +143,23 @@ def share_hashes(shares: Iterable[tuple[int, int, bytes]], of: ShareOf, header: 
     ]
 
 
+def commit_pairwise_seeds(seeds: Iterable[tuple[int, bytes]], header: Header, own: int) -> list[bytes]:
+    """`commit_pairwise_seed` of many (other, seed)."""
+    start = framed(Label.COMMIT_PAIRWISE_SEED, header.encode())
+    return [
+        hashlib.sha256(start + _framed_ends(min(own, other), max(own, other)) + _u32(len(seed)) + seed).digest()[:SHORT_HASH_BYTES]
+        for other, seed in seeds
+    ]
+
+
 def commitments_digest(
-    header: Header, owner: int, commit_b: bytes, commit_z: bytes, box: bytes, public: list[tuple[bytes, bytes, bytes]]
+    header: Header,
+    owner: int,
+    commit_b: bytes,
+    commit_z: bytes,
+    box: bytes,
+    public: list[tuple[bytes, bytes, bytes]],
+    *drawn: bytes,
 ) -> bytes:
     """32 bytes over all that a dealer publishes in PREPARE except the share ciphertexts, which are bound to it by their associated data.
 
@@ -152,8 +170,10 @@ def commitments_digest(
         commit_z: its commitment to z.
         box: its box.
         public: per neighbour, in order: hash of the share of b, hash of the share of z, commitment to the pairwise seed.
+        drawn: where the dealer has drawn its holders: their names, and the commitments to the seeds with everybody else.
     """
-    return digest(Label.COMMITMENTS, header.encode(), _u32(owner), commit_b, commit_z, box, *(part for item in public for part in item))
+    parts = (part for item in public for part in item)
+    return digest(Label.COMMITMENTS, header.encode(), _u32(owner), commit_b, commit_z, box, *parts, *drawn)
 
 
 def published(dealt: tuple[DealtShares, ...]) -> list[tuple[bytes, bytes, bytes]]:
@@ -161,9 +181,29 @@ def published(dealt: tuple[DealtShares, ...]) -> list[tuple[bytes, bytes, bytes]
     return [(item.self_seed_hash, item.box_key_hash, item.seed_commitment) for item in dealt]
 
 
-def share_associated_data(header: Header, src: int, dst: int, point: int, t: int, k: int, commitments: bytes) -> bytes:
-    """What a share ciphertext is bound to: its round, its two ends, its evaluation point and the dealer's commitments."""
-    return framed(Label.SHARE_AD, header.encode()) + struct.pack(">5I", src, dst, point, t, k) + commitments
+def published_by(prepare: Prepare, owner: int) -> bytes:
+    """`commitments_digest` of what somebody published."""
+    drawn = (encode_parties(prepare.holders), prepare.others) if isinstance(prepare, DrawnPrepare) else ()
+    commits = prepare.commit_self_seed, prepare.commit_box_key
+    return commitments_digest(prepare.header, owner, *commits, prepare.box, published(prepare.dealt), *drawn)
+
+
+def share_associated_data(
+    header: Header, src: int, dst: int, point: int, t: int, k: int, commitments: bytes, cohort_digest: bytes = b""
+) -> bytes:
+    """What a share ciphertext is bound to: its round, its two ends, its evaluation point and the dealer's commitments.
+
+    Args:
+        header: the round's header.
+        src: the dealer.
+        dst: the holder.
+        point: x.
+        t: as PREPARE fixed it.
+        k: likewise.
+        commitments: `commitments_digest`.
+        cohort_digest: given where parties draw their holders, so that nobody holds shares of a dealer that was shown another cohort.
+    """
+    return framed(Label.SHARE_AD, header.encode()) + struct.pack(">5I", src, dst, point, t, k) + commitments + cohort_digest
 
 
 def box_associated_data(header: Header, owner: int) -> bytes:

@@ -6,13 +6,18 @@ asked and the number that is allowed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
 from stfed.encoding import EncodingPlan
-from stfed.errors import LocalError
+from stfed.encoding.plan import CLIP_RANGE, MAX_RING_BITS, MAX_WEIGHT, MIN_RING_BITS, WEIGHT_FRACTION_BITS
+from stfed.encoding.tensors import MAX_WORDS, TensorSpec
+from stfed.errors import LocalError, shown
 from stfed.secagg.conditions import quorum
-from stfed.secagg.params import COMPLETE_UP_TO, Mode, accepts, corrupt_parties, dropped_parties
-from stfed.secagg.refusals import CohortTooSmallError, ModeError, ParametersError, PlanError
+from stfed.secagg.configlimit import ConfigLimit, check_config
+from stfed.secagg.params import COMPLETE_UP_TO, MAX_PREPARES, Mode, accepts, corrupt_parties, dropped_parties
+from stfed.secagg.refusals import CohortTooSmallError, ModeError, ParametersError, PlanError, RoundOrderError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +35,17 @@ class Policy:
         min_threshold: smallest t.
         ring_bits: smallest and largest b.
         clip: smallest and largest clip of one coordinate, in units of the model. Where nearly everything is clipped, a sum shows signs.
+        max_weight: smallest and largest weight W that the coordinator may let one party have. Above the largest, a party with far more
+            examples than the others is nearly alone in the mean. Below the smallest, the count of those that are over W, which is in the
+            sum, asks one question about example counts a run. Not asked of uniform weights, where there is none.
         max_parameters: largest vector, in words.
+        tensors: the model, where this party takes part with one only: names, dtypes and shapes, in any order; None: any. An evaluation
+            sends none.
         weight_keys: metrics that may be the weight. The coordinator names one, and a number that is zero for most parties would single the
             others out.
+        config: what the train and evaluate functions may be told, value by value, in a message or in the run's config; None: anything.
+        max_rounds: largest round number of a run, and so the most sums in it: training and evaluation, failed ones too. None: any; in
+            malicious mode 2^24, which is what the parameters of a drawn graph are made for.
         max_skipped_rounds: how far a round number may jump (each skipped one costs a hash per pairwise key).
         eager_parties: directories up to this size have all pairwise keys agreed on at once, and the private key forgotten.
         fixed_encoding: hold the coordinator to the encoding of a run's first round (clip, largest weight, ring, tensors).
@@ -52,8 +65,12 @@ class Policy:
     min_threshold: int = 2
     ring_bits: tuple[int, int] = (8, 64)
     clip: tuple[float, float] = (1e-3, 1e6)
+    max_weight: tuple[float, float] = (1.0, 1e9)
     max_parameters: int = 1 << 32
+    tensors: tuple[TensorSpec, ...] | None = None
     weight_keys: tuple[str, ...] = ("num-examples",)
+    config: tuple[ConfigLimit, ...] | None = None
+    max_rounds: int | None = None
     max_skipped_rounds: int = 1024
     eager_parties: int = 512
     fixed_encoding: bool = True
@@ -73,17 +90,39 @@ class Policy:
             raise LocalError(
                 f"honest_survivors is {self.honest_survivors}; one honest party has nobody to hide among", hint="use 2 or more"
             )
-        if self.min_threshold < 1:
-            raise LocalError(f"min_threshold is {self.min_threshold}, it must be at least 1")
+        _check_range("ring_bits", self.ring_bits, MIN_RING_BITS, MAX_RING_BITS)
+        _check_range("clip", self.clip, *CLIP_RANGE)
+        _check_range("max_weight", self.max_weight, 2.0**-WEIGHT_FRACTION_BITS, MAX_WEIGHT)
+        for name, least, most in (
+            ("min_threshold", 1, inf),
+            ("sigma", 1, 256),
+            ("max_parameters", 1, MAX_WORDS),
+            ("max_rounds", 1, inf),
+            ("max_skipped_rounds", 0, 1 << 32),
+            ("eager_parties", 0, inf),
+            ("roster", 1, inf),
+        ):
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise LocalError(f"{name} is {value}, it must be at least {least}" + (f" and at most {most}" if most < inf else ""))
+        if self.tensors is not None and len({spec.name for spec in self.tensors}) < len(self.tensors):
+            raise LocalError("two of the allowed tensors have the same name")
+        if self.config is not None and len({limit.name for limit in self.config}) < len(self.config):
+            raise LocalError("two of the allowed config values have the same name")
+
+    @property
+    def honest_floor(self) -> int:
+        """`honest_survivors`, or what stands for None."""
+        return self.honest_survivors or (3 if self.mode is Mode.MALICIOUS else 2)
 
     def floor(self, n: int, k: int) -> int:
         """The fewest members that U1 and U2 may have in a cohort of n with k neighbours each.
 
-        On a sparse graph the sum stays one sum only while the graph of those left is connected, which the calculator promises for at most
-        floor(delta n) drops: a coordinator that lets more drop could read the sums of the pieces.
+        On a sparse graph in semi-honest mode the sum stays one sum only while the graph of those left is connected, which the calculator
+        promises for at most floor(delta n) drops: a coordinator that lets more drop could read the sums of the pieces. In malicious mode
+        the pieces are bounded whoever drops (ADR 0018); the same floor makes sure that what the party is told of delta holds.
         """
-        honest = self.honest_survivors or (3 if self.mode is Mode.MALICIOUS else 2)
-        least = max(self.min_survivors, corrupt_parties(n, self.gamma, self.roster) + honest)
+        least = max(self.min_survivors, corrupt_parties(n, self.gamma, self.roster) + self.honest_floor)
         return least if k >= n - 1 else max(least, n - dropped_parties(n, self.delta))
 
     def check_mode(self, mode: Mode) -> None:
@@ -130,6 +169,11 @@ class Policy:
             # A majority, where drops allow it: then a coordinator that tells half of the holders that a party is alive and the other half
             # that it is dead gets neither of its secrets.
             least = max(least, min(k // 2 + 1, n - 1 - dropped_parties(n, self.delta)))
+            if self.mode is Mode.MALICIOUS:
+                # The others release the shares of this party's seed under their own policies. What it holds them to is t alone: t - C of
+                # its holders are honest and in the sum, and so is it (docs/security.md, Lemma 3).
+                wanted = max(self.honest_floor, self.min_survivors)
+                least = max(least, min(k, wanted + corrupt_parties(n, self.gamma, self.roster) - 1))
         if t < least:
             raise ParametersError(
                 f"t = {t} shares reconstruct a secret, this party asks for {least} or more",
@@ -138,7 +182,7 @@ class Policy:
         # On a complete graph drops decide whether the round ends, not what it reveals, and that is the coordinator's worry.
         delta = self.delta if k < n - 1 else 0.0
         try:
-            accepts(n, k, t, self.gamma, delta, self.mode, self.roster, self.sigma)
+            accepts(n, k, t, self.gamma, delta, self.mode, self.roster, self.sigma, h_min=self.honest_floor)
         except LocalError as error:
             raise ParametersError(error.message, hint=error.hint) from None
 
@@ -153,6 +197,9 @@ class Policy:
             raise PlanError(f"the ring has {plan.ring_bits} bits, this party allows {low} to {high}")
         if not self.clip[0] <= plan.clip <= self.clip[1]:
             raise PlanError(f"the clip is {plan.clip:g}, this party allows {self.clip[0]:g} to {self.clip[1]:g}")
+        if not plan.uniform and not self.max_weight[0] <= plan.max_weight <= self.max_weight[1]:
+            low_weight, high_weight = self.max_weight
+            raise PlanError(f"the largest weight is {plan.max_weight:g}, this party allows {low_weight:g} to {high_weight:g}")
         if plan.vector_length + plan.wide_length > self.max_parameters:
             raise PlanError(f"the vector has {plan.vector_length + plan.wide_length} words, this party allows {self.max_parameters}")
         if not plan.uniform and plan.weight_key not in self.weight_keys:
@@ -162,3 +209,57 @@ class Policy:
             )
         if plan.parties != n:
             raise PlanError(f"the encoding is sized for {plan.parties} parties, the cohort has {n}")
+        if plan.tensors:
+            self.check_tensors(plan.tensors)
+
+    def check_round(self, round_: int) -> None:
+        """Refuses a round over the limit.
+
+        Raises:
+            RoundOrderError: `max_rounds` sums of this run are behind us, or given up.
+        """
+        most = self.max_rounds
+        if self.mode is Mode.MALICIOUS:
+            most = min(most or MAX_PREPARES, MAX_PREPARES)
+        if most is not None and round_ > most:
+            raise RoundOrderError(f"round {round_} is over this party's limit of {most} sums per run")
+
+    def check_config(self, values: Iterable[tuple[str, object]]) -> None:
+        """Refuses a config that this party has not agreed to.
+
+        Args:
+            values: whatever the train or evaluate function can read, by name; a name may come twice.
+
+        Raises:
+            ConfigError: with the first value that is not named in the policy, or outside its limits.
+        """
+        if self.config is not None:
+            check_config(self.config, values)
+
+    def check_tensors(self, tensors: Iterable[TensorSpec]) -> None:
+        """Refuses a model that is not the one this party takes part with.
+
+        Raises:
+            PlanError: with the first tensor that is unknown, changed or missing.
+        """
+        if self.tensors is None:
+            return
+        missing = {spec.name: spec for spec in self.tensors}
+        for spec in tensors:
+            allowed = missing.pop(spec.name, None)
+            if allowed is None:
+                raise PlanError(f"the model has a tensor {shown(spec.name)}, which this party does not allow")
+            if allowed != spec:
+                raise PlanError(f"the tensor {shown(spec.name)} is {_described(spec)}, this party allows {_described(allowed)}")
+        if missing:
+            raise PlanError(f"the model has no tensor {shown(min(missing))}, without which this party does not take part")
+
+
+def _check_range(name: str, bounds: tuple[float, float], least: float, most: float) -> None:
+    low, high = bounds
+    if not least <= low <= high <= most:
+        raise LocalError(f"{name} is {low:g} to {high:g}", hint=f"give the smallest and the largest, between {least:g} and {most:g}")
+
+
+def _described(spec: TensorSpec) -> str:
+    return f"{spec.dtype}[{', '.join(map(str, spec.shape))}]"

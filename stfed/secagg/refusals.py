@@ -76,8 +76,12 @@ class PlanError(RefusedError):
     """The encoding plan asks for what this party's policy does not allow."""
 
 
+class ConfigError(RefusedError):
+    """The train or evaluate function would be told something that this party's policy does not allow."""
+
+
 class RoundOrderError(RefusedError):
-    """A round number that was used before, is older than one used before, or skips too far."""
+    """A round number that was used before, is older than one used before, skips too far, or is over this party's limit."""
 
 
 class WrongStepError(RefusedError):
@@ -94,6 +98,10 @@ class ContentReuseError(RefusedError):
 
 class ShareHoldersError(RefusedError):
     """Fewer than t of this party's share-holders are in U1."""
+
+
+class DealerError(RefusedError):
+    """A dealer named in TRAIN is not in U1 or is this party itself, or dealers are named where the graph says who they are."""
 
 
 class ShareError(RefusedError):

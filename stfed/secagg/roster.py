@@ -69,9 +69,18 @@ class PartyRoster:
         """See `MemberRoster`."""
         return self._size
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the whole roster, for people to compare."""
+        return self._roster.fingerprint
+
+    def key(self, identity: bytes) -> VerifyingKey:
+        """A party's key as the roster has it, of which the identity may be one half."""
+        return self._keys.get(identity) or VerifyingKey(Kind.ED25519, identity)
+
     def member(self, identity: bytes) -> str:
         """See `MemberRoster`."""
-        key = self._keys.get(identity) or VerifyingKey(Kind.ED25519, identity)
+        key = self.key(identity)
         try:
             return self._roster.check(key, Role.PARTY, self._clock()).name
         except RosterError as error:

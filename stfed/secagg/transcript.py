@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from stfed.crypto.kdf import digest
 from stfed.crypto.labels import Label
-from stfed.errors import DecodeError
+from stfed.errors import DecodeError, LocalError
 from stfed.secagg.graph import NeighbourGraph, make_graph
 from stfed.secagg.messages import Header, Phase, PrepareRequest, encode_parties
 from stfed.secagg.params import Mode
@@ -51,8 +51,24 @@ class RoundFacts:
         """Parties in the cohort."""
         return len(self.cohort)
 
+    @property
+    def drawn(self) -> bool:
+        """Whether every party draws its share-holders itself (`stfed.secagg.drawn`), so that there is no graph to compute."""
+        return self.mode is Mode.MALICIOUS and self.k < self.n - 1
+
+    @property
+    def share_binding(self) -> bytes:
+        """What shares are bound to besides the dealer's commitments: see `keys.share_associated_data`."""
+        return self.cohort_digest if self.drawn else b""
+
     def graph(self) -> NeighbourGraph:
-        """The neighbour graph over positions in the cohort; its seed is a hash of run, round and JOINs, so all compute the same."""
+        """The neighbour graph over positions in the cohort; its seed is a hash of run, round and JOINs, so all compute the same.
+
+        Raises:
+            LocalError: the parties draw their neighbours; a graph that anybody can compute is one that a coordinator can cut.
+        """
+        if self.drawn:
+            raise LocalError("in malicious mode a sparse graph is drawn by the parties, it cannot be computed")
         return make_graph(self.n, self.k, digest(Label.GRAPH, self.header.encode(), self.cohort_digest))
 
     def request(self, directory: tuple[bytes, ...]) -> PrepareRequest:

@@ -6,7 +6,7 @@ shares that are dealt to it are known. What the coordinator knows is kept as nam
 - b_j and z_j: with t shares, of honest parties that released one and of the corrupt one, which has both.
 - s_ij, as i derives it: with z_i, or with z_j if j was shown the same cohort.
 - a sum of the updates of some honest parties: with all their b, all their vectors, and every pairwise mask on them, which is off if its
-  seed is known, and cancels if the other end is in the sum as well and derived its masks from the same transcript.
+  seed is known, and cancels if the other end is in the sum as well, masked with this one, and derived its masks from the same transcript.
 
 `smallest_sum` is the fewest honest parties in any such sum. Two invariants make the protocol: no party's b and z are both known, and no sum
 has fewer honest parties than the policy promises. That the corrupt party's own messages are honest ones, apart from answering as often
@@ -28,6 +28,7 @@ from stfed.secagg.messages import (
     Confirm,
     ConfirmRequest,
     Delivery,
+    DrawnPrepare,
     Header,
     Kind,
     Message,
@@ -60,6 +61,7 @@ class View:
 
     transcript: bytes
     alive: Parties
+    dealers: Parties
 
 
 @dataclass
@@ -75,8 +77,8 @@ class Knowledge:
 class Adversary:
     """The coordinator, its corrupt party, and the honest ones. Indices are places in the directory; the corrupt one is `corrupt`."""
 
-    def __init__(self, n: int = N) -> None:
-        self.n, self.protocol = n, LocalProtocol(n, POLICY, keep_log=False)
+    def __init__(self, n: int = N, policy: Policy = POLICY) -> None:
+        self.n, self.protocol = n, LocalProtocol(n, policy, keep_log=False)
         self.enrolment = self.protocol.join()
         self.corrupt = self.enrolment.index_of()[n - 1]
         self.honest = tuple(index for index in range(n) if index != self.corrupt)
@@ -130,14 +132,14 @@ class Adversary:
         if index != self.corrupt:
             self.answers[index, kind, header].add(reply)
         known = self.rounds[header.round]
-        if kind is Kind.PREPARE:
+        if kind in (Kind.PREPARE, Kind.DRAWN_PREPARE):
             if index == self.corrupt or index not in known.prepares:  # an honest party answers once, and resends
-                known.prepares[index] = Prepare.decode(reply), self.state(index).facts
+                form = DrawnPrepare if kind is Kind.DRAWN_PREPARE else Prepare
+                known.prepares[index] = form.decode(reply), self.state(index).facts
         elif kind is Kind.CONFIRM:
             known.signatures[index, ConfirmRequest.decode(request).survivors] = Confirm.decode(reply).signature
         elif kind is Kind.UNMASK:
-            dealers = [dealer for dealer in known.views[index].alive if dealer != index]
-            for dealer, (of, _) in zip(dealers, Unmask.decode(reply).shares, strict=True):
+            for dealer, (of, _) in zip(known.views[index].dealers, Unmask.decode(reply).shares, strict=True):
                 known.released[dealer, of].add(index)
 
     # --- what it can say -----------------------------------------------------------------------------------------------------------------
@@ -167,20 +169,18 @@ class Adversary:
         if send:
             self.party(index).finish_training(ticket, NO_METRICS, 1, bytes(32))
             state = self.state(index)
-            known.views[index] = View(state.transcript, state.alive)
+            known.views[index] = View(state.transcript, state.alive, tuple(dealer for dealer, _, _ in state.held))
 
     def _delivery(self, known: Knowledge, dealer: int, holder: int) -> Delivery:
         garbage = Delivery(bytes(92), bytes(32), bytes(16), bytes(16))
         if dealer not in known.prepares:
             return garbage
-        prepare, facts = known.prepares[dealer]
-        if holder not in facts.cohort:
+        holders = self.holders(known.prepares[dealer][0].header.round, dealer)
+        if holder not in holders:
             return garbage
-        dealt = prepare.dealt[[other for other in facts.cohort if other != dealer].index(holder)]
-        commitments = keys.commitments_digest(
-            prepare.header, dealer, prepare.commit_self_seed, prepare.commit_box_key, prepare.box, keys.published(prepare.dealt)
-        )
-        return Delivery(dealt.sealed, commitments, dealt.self_seed_hash, dealt.box_key_hash)
+        prepare, _ = known.prepares[dealer]
+        dealt = prepare.dealt[holders.index(holder)]
+        return Delivery(dealt.sealed, keys.published_by(prepare, dealer), dealt.self_seed_hash, dealt.box_key_hash)
 
     def confirm(self, index: int, survivors: Parties) -> None:
         self.ask(index, ConfirmRequest(header=self.state(index).header, survivors=survivors))
@@ -226,7 +226,17 @@ class Adversary:
         if party not in known.prepares:
             return False
         _, facts = known.prepares[party]
-        return len(known.released[party, of]) + (self.corrupt in facts.cohort) >= facts.t
+        return len(known.released[party, of]) + (self.corrupt in self.holders(round_, party)) >= facts.t
+
+    def holders(self, round_: int, party: int) -> Parties:
+        """Who was dealt shares of a party's secrets."""
+        prepare, facts = self.rounds[round_].prepares[party]
+        return prepare.holders if isinstance(prepare, DrawnPrepare) else all_but(party, of=facts.cohort)
+
+    def partners(self, round_: int, party: int) -> Parties:
+        """With whom a party has masked."""
+        view = self.rounds[round_].views[party]
+        return tuple(sorted({*view.dealers, *(holder for holder in self.holders(round_, party) if holder in view.alive)}))
 
     def both(self) -> list[tuple[int, int]]:
         """Rounds and parties of which both secrets are known."""
@@ -250,10 +260,12 @@ class Adversary:
             if one not in known.views or not self.knows(round_, one, ShareOf.SELF_SEED):
                 return None
             view = known.views[one]
-            for other in view.alive:
-                if other in (one, self.corrupt) or self._knows_seed(round_, one, other):
+            for other in self.partners(round_, one):
+                if other == self.corrupt or self._knows_seed(round_, one, other):
                     continue
                 if other not in known.views or known.views[other].transcript != view.transcript:
+                    return None
+                if one not in self.partners(round_, other):
                     return None
                 waiting.append(other)
         return tuple(sorted(inside))
@@ -282,8 +294,8 @@ def content_of(round_: int, variant: int) -> bytes:
     return hashlib.sha256(f"{round_}/{variant}".encode()).digest()
 
 
-def all_but(*gone: int, n: int = N) -> Parties:
-    return tuple(party for party in range(n) if party not in gone)
+def all_but(*gone: int, n: int = N, of: Parties | None = None) -> Parties:
+    return tuple(party for party in (range(n) if of is None else of) if party not in gone)
 
 
 def trained() -> Adversary:

@@ -28,12 +28,22 @@ def test_both_steps_of_the_ratchet(key: bytes) -> None:
     assert keys.next_and_round_key(key) == (keys.next_key(key), keys.round_key(key))
 
 
-@given(HEADERS, KEYS, PARTIES, st.dictionaries(PARTIES, KEYS, max_size=5))
-def test_neighbour_keys(header: Header, cohort_digest: bytes, own: int, round_keys: dict[int, bytes]) -> None:
-    assert keys.neighbour_keys(round_keys, header, cohort_digest, own) == [
-        (keys.pairwise_seed(key, header, cohort_digest), keys.share_key(key, header, own, other), keys.share_key(key, header, other, own))
+@given(HEADERS, KEYS, PARTIES, st.dictionaries(PARTIES, KEYS, max_size=5), st.data())
+def test_neighbour_keys(header: Header, cohort_digest: bytes, own: int, round_keys: dict[int, bytes], data: st.DataObject) -> None:
+    holders = set(data.draw(st.lists(st.sampled_from(sorted(round_keys)), unique=True))) if round_keys else set()
+    assert keys.neighbour_keys(round_keys, header, cohort_digest, own, holders) == [
+        (
+            keys.pairwise_seed(key, header, cohort_digest),
+            keys.share_key(key, header, own, other) if other in holders else b"",
+            keys.share_key(key, header, other, own),
+        )
         for other, key in round_keys.items()
     ]
+
+
+@given(HEADERS, PARTIES, st.lists(st.tuples(PARTIES, KEYS), max_size=5))
+def test_commit_pairwise_seeds(header: Header, own: int, seeds: list[tuple[int, bytes]]) -> None:
+    assert keys.commit_pairwise_seeds(seeds, header, own) == [keys.commit_pairwise_seed(seed, header, own, other) for other, seed in seeds]
 
 
 @given(HEADERS, st.sampled_from(ShareOf), st.lists(st.tuples(PARTIES, PARTIES, KEYS), max_size=5))

@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 
 from stfed.errors import LocalError
 from stfed.secagg import params
-from stfed.secagg.conditions import MAX_NEIGHBOURS, Conditions
-from stfed.secagg.params import Mode, Parameters, accepts, choose, corrupt_parties, dropped_parties
+from stfed.secagg.conditions import H_MIN, MAX_NEIGHBOURS, Conditions
+from stfed.secagg.drawn import MAX_DRAWN_PARTIES
+from stfed.secagg.params import MALICIOUS_COMPLETE_UP_TO, Mode, Parameters, accepts, choose, corrupt_parties, dropped_parties
 from stfed.secagg.tails import MAX_POPULATION
 
 SH, MAL = Mode.SEMI_HONEST, Mode.MALICIOUS
+SIGMA = {SH: 40, MAL: 40 - 24}
+"""What gives 40 bits to one PREPARE, as the published tables have it: in malicious mode stfed adds 24 for all PREPAREs of a run."""
 THIRD = Fraction(1, 3)
 COHORTS = (50, 100, 200, 500, 1000, 10**4, 10**5, 10**6)
 TABLE: list[tuple[Fraction, str, Mode, str]] = [
@@ -39,11 +42,24 @@ CELLS = [
 
 
 @pytest.mark.parametrize(("n", "gamma", "delta", "mode", "expected"), CELLS)
-def test_the_published_table(n: int, gamma: Fraction, delta: Fraction, mode: Mode, expected: tuple[int, int]) -> None:
+def test_the_published_table(
+    n: int, gamma: Fraction, delta: Fraction, mode: Mode, expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The table rounds the corrupt count down, stfed up (a fraction of a party is a party): ask for the table's count.
-    found = choose(n, Fraction(floor(gamma * n), n), delta, mode=mode)
+    if mode is MAL and n > MAX_DRAWN_PARTIES:  # the numbers exist, the points for so many holders do not
+        with pytest.raises(LocalError, match="in malicious mode a cohort has at most 65520 parties"):
+            choose(n, Fraction(floor(gamma * n), n), delta, mode=mode)
+        monkeypatch.setattr("stfed.secagg.conditions.MAX_DRAWN_PARTIES", n)
+        rules = Conditions(n, floor(gamma * n), floor(delta * n), True, 40, 30)
+        k = rules.smallest_degree(None)
+        assert k is not None
+        assert (k, rules.best_threshold(k)) == expected
+        return
+    found = choose(n, Fraction(floor(gamma * n), n), delta, mode=mode, graph="sparse", sigma=SIGMA[mode])
     assert (found.k, found.t) == expected
     assert found.graph == ("harary" if mode is SH else "k-out")
+    if mode is SH or n > MALICIOUS_COMPLETE_UP_TO:
+        assert choose(n, Fraction(floor(gamma * n), n), delta, mode=mode, sigma=SIGMA[mode]) == found
 
 
 @pytest.mark.parametrize(
@@ -59,7 +75,7 @@ def test_the_published_table(n: int, gamma: Fraction, delta: Fraction, mode: Mod
     ],
 )
 def test_where_the_corrupt_count_rounds_up(n: int, gamma: float, delta: float, mode: Mode, expected: tuple[int, int]) -> None:
-    found = choose(n, gamma, delta, mode=mode)
+    found = choose(n, gamma, delta, mode=mode, graph="sparse", sigma=SIGMA[mode])
     assert (found.k, found.t) == expected
 
 
@@ -67,13 +83,13 @@ def test_where_the_corrupt_count_rounds_up(n: int, gamma: float, delta: float, m
     ("n", "mode", "expected"), [(1000, SH, (30, 17)), (1000, MAL, (52, 37)), (10**4, SH, (34, 20)), (10**4, MAL, (62, 44))]
 )
 def test_twenty_bits_of_correctness_give_the_deployed_numbers(n: int, mode: Mode, expected: tuple[int, int]) -> None:
-    found = choose(n, 0.05, 0.05, mode=mode, eta=20)
+    found = choose(n, 0.05, 0.05, mode=mode, eta=20, sigma=SIGMA[mode])
     assert (found.k, found.t) == expected
 
 
 @pytest.mark.parametrize(("n", "expected"), [(100, 49), (200, 114), (500, 302), (1000, 612)])
 def test_malicious_parameters_carry_the_alpha_bound(n: int, expected: int) -> None:
-    found = choose(n, 0.05, 0.05, mode=MAL)
+    found = choose(n, 0.05, 0.05, mode=MAL, graph="sparse", sigma=SIGMA[MAL])
     assert found.honest_floor == expected
     assert found.quorum == (n + found.corrupt) // 2 + 1
 
@@ -115,7 +131,7 @@ def exact_tail(population: int, marked: int, draws: int, least: int) -> Fraction
     return Fraction(hits, comb(population, draws))
 
 
-def exactly_holds(n: int, corrupt: int, dropouts: int, mode: Mode, sigma: int, eta: int, k: int, t: int) -> bool:
+def exactly_holds(n: int, corrupt: int, dropouts: int, mode: Mode, sigma: int, eta: int, k: int, t: int, h_min: int = H_MIN) -> bool:
     """All conditions, in fractions, from their definitions."""
     security, bad = Fraction(1, 2 ** (sigma + 1)), min(n, corrupt + dropouts)
     if mode is MAL and (n + corrupt) // 2 + 1 > n - dropouts:
@@ -125,7 +141,11 @@ def exactly_holds(n: int, corrupt: int, dropouts: int, mode: Mode, sigma: int, e
     if k == n - 1:
         secret = t > corrupt if mode is SH else 2 * t > k + corrupt
         return secret and t <= n - 1 - dropouts
-    if bad >= k and Fraction(n * (n - k - 1), 2) * Fraction(comb(n - k, bad - k), comb(n, bad)) > security:
+    if mode is MAL:
+        sets = (comb(n - corrupt, size) * exact_tail(n - 1, size - 1 + corrupt, k, t) ** size for size in range(1, h_min))
+        if sum(sets, Fraction(0)) > security:
+            return False
+    elif bad >= k and Fraction(n * (n - k - 1), 2) * Fraction(comb(n - k, bad - k), comb(n, bad)) > security:
         return False
     needed = t if mode is SH else 2 * t - k
     if n * exact_tail(n - 1, min(corrupt, n - 1), k, needed) > security:
@@ -319,7 +339,7 @@ def test_given_numbers_are_checked_not_trusted() -> None:
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("n", [3, 10, 33, 100, 1000])
 def test_accepts_what_choose_returns_and_one_less_is_refused(n: int, mode: Mode) -> None:
-    found = choose(n, 0.1, 0.1, mode=mode, graph="auto" if mode is SH else "complete")
+    found = choose(n, 0.1, 0.1, mode=mode, graph="auto")
     accepts(n, found.k, found.t, 0.1, 0.1, mode, None, 40, 30)
     smallest = Conditions(n, found.corrupt, found.dropouts, mode is MAL, 40, 30).smallest_secret(found.k)
     with pytest.raises(LocalError, match=f"t = {smallest - 1} of k = {found.k}"):
@@ -334,9 +354,73 @@ def test_a_party_recounts_the_corrupt_with_its_own_roster() -> None:
         accepts(40, found.k, found.t, 0.1, 0.1, roster=191)
 
 
-def test_a_party_takes_no_sparse_graph_in_malicious_mode() -> None:
-    with pytest.raises(LocalError, match="62 of 999 neighbours in malicious mode"):
+def test_a_party_takes_a_sparse_graph_in_malicious_mode_above_128_parties_only() -> None:
+    accepts(1000, 70, 50, 0.05, 0.05, MAL)
+    with pytest.raises(LocalError, match="secrecy"):  # good for one PREPARE, not for all that a run may have
         accepts(1000, 62, 43, 0.05, 0.05, MAL)
+    for n in (100, 128):
+        found = choose(n, 0.05, 0.05, mode=MAL, graph="sparse")
+        with pytest.raises(
+            LocalError, match=f"{found.k} of {n - 1} neighbours in malicious mode: up to 128 parties only the complete graph"
+        ):
+            accepts(n, found.k, found.t, 0.05, 0.05, MAL)
+    found = choose(129, 0.05, 0.05, mode=MAL)
+    assert found.graph == "k-out"
+    accepts(129, found.k, found.t, 0.05, 0.05, MAL)
+    assert choose(128, 0.05, 0.05, mode=MAL).graph == "complete"
+
+
+def test_a_malicious_coordinator_gets_one_share_holder_too_many_or_one_share_too_few() -> None:
+    """62 neighbours and 43 shares are what 1000 parties need; a party refuses every number that is easier for the coordinator."""
+    for k, t, condition in ((62, 42, "secrecy"), (62, 44, "correctness"), (60, 42, "no threshold fits"), (62, 31, "secrecy")):
+        with pytest.raises(LocalError, match=condition):
+            accepts(1000, k, t, 0.05, 0.05, MAL, sigma=SIGMA[MAL])
+
+
+def test_a_drawn_graph_is_not_asked_whether_a_ring_would_hold() -> None:
+    """A ring of 100 with ten neighbours and twenty bad places may fall apart; what a drawn one may reveal is bounded by `isolates`."""
+    assert Conditions(100, 10, 10, False, 40, 30).log2_connectivity(10) > -41
+    assert Conditions(100, 10, 10, True, 40, 30).log2_connectivity(10) == -inf
+
+
+def test_neighbours_of_a_drawn_graph_may_be_odd_in_number() -> None:
+    assert choose(1000, 0.05, 0.05, mode=MAL, k=71).k == 71
+    with pytest.raises(LocalError, match="a ring has as many"):
+        choose(1000, 0.05, 0.05, k=63)
+
+
+def test_a_sum_has_as_many_honest_inputs_as_are_asked_for_or_more_neighbours_are_taken() -> None:
+    """Where nobody is corrupt or drops, two neighbours keep both secrets apart, but three parties can draw nobody but each other."""
+    smallest = choose(140, 0, 0, mode=MAL, sigma=SIGMA[MAL])
+    assert (smallest.k, smallest.t, smallest.honest_floor) == (2, 2, 2)
+    more = choose(140, 0, 0, mode=MAL, h_min=60, sigma=SIGMA[MAL])
+    assert more.k > 2
+    assert more.honest_floor is not None
+    assert more.honest_floor + 1 >= 60
+    with pytest.raises(LocalError, match=r"isolation: t = 2 of k = 2 .* can be made to reveal a sum of 3 honest inputs, 60 are needed"):
+        accepts(140, 2, 2, 0, 0, MAL, h_min=60)
+    with pytest.raises(LocalError, match="no sparse graph of 140 parties"):
+        choose(140, 0.05, 0.05, mode=MAL, h_min=140, graph="sparse")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(5, 24), st.integers(0, 4), st.integers(1, 12), st.sampled_from((3, 7, 15)), st.data())
+def test_isolation_is_decided_in_fractions(n: int, corrupt: int, h_min: int, sigma: int, data: st.DataObject) -> None:
+    k = data.draw(st.integers(2, n - 2))
+    t = data.draw(st.integers(1, k))
+    rules = Conditions(n, corrupt, 0, True, sigma, 30, h_min)
+    assume(h_min <= n - corrupt)
+    sets = (comb(n - corrupt, size) * exact_tail(n - 1, size - 1 + corrupt, k, t) ** size for size in range(1, h_min))
+    assert rules.isolates(k, t) == (sum(sets, Fraction(0)) > Fraction(1, 2 ** (sigma + 1)))
+
+
+@pytest.mark.parametrize("n", [65522, 10**5])
+def test_a_drawn_cohort_ends_where_the_points_end(n: int) -> None:
+    assert choose(65520, 0.05, 0.05, mode=MAL).graph == "k-out"
+    with pytest.raises(LocalError, match="at most 65520 parties"):
+        choose(n, 0.05, 0.05, mode=MAL)
+    with pytest.raises(LocalError, match=f"n = {n}: a cohort that draws its share-holders has at most 65520 parties"):
+        accepts(n, 80, 55, 0.05, 0.05, MAL)
 
 
 @pytest.mark.parametrize(
@@ -394,11 +478,11 @@ def test_calls_are_cached_and_results_frozen() -> None:
         choose(1000, 0.05, 0.05).t = 1  # type: ignore[misc]
 
 
-def test_a_million_parties_take_no_second() -> None:
+def test_the_largest_cohorts_take_no_second() -> None:
     params._choose.cache_clear()
     started = time.process_time()
     choose(10**6, 0.2, 0.2)
-    choose(10**6, 0.05, 0.05, mode=MAL)
+    choose(65520, 0.05, 0.05, mode=MAL)
     assert time.process_time() - started < 4  # 0.4 s measured; the machine of a test may be slow
 
 

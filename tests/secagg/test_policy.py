@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stfed.encoding import EncodingPlan
+from stfed.encoding.tensors import TensorSpec
 from stfed.errors import LocalError
 from stfed.secagg.params import Mode, choose
 from stfed.secagg.policy import Policy
-from stfed.secagg.refusals import CohortTooSmallError, ParametersError, PlanError
-from tests.secagg.scene import plan_of
+from stfed.secagg.refusals import CohortTooSmallError, ParametersError, PlanError, RoundOrderError
+from tests.secagg.scene import Scene, plan_of
+
+WEIGHT = TensorSpec("weight", "float32", (10, 4))
+BIAS = TensorSpec("bias", "float32", (10,))
 
 
 @pytest.mark.parametrize(
@@ -21,7 +28,24 @@ from tests.secagg.scene import plan_of
         ({"min_cohort": 1}, "a cohort of one is never a sum"),
         ({"min_survivors": 1}, "a sum over one party is that party's update"),
         ({"honest_survivors": 1}, "one honest party has nobody to hide among"),
-        ({"min_threshold": 0}, "min_threshold is 0"),
+        ({"min_threshold": 0}, "min_threshold is 0, it must be at least 1"),
+        ({"ring_bits": (7, 64)}, "ring_bits is 7 to 64"),
+        ({"ring_bits": (8, 65)}, "ring_bits is 8 to 65"),
+        ({"ring_bits": (33, 32)}, "ring_bits is 33 to 32"),
+        ({"clip": (0.0, 1.0)}, "clip is 0 to 1"),
+        ({"clip": (1.0, math.inf)}, "clip is 1 to inf"),
+        ({"clip": (math.nan, 1.0)}, "clip is nan to 1"),
+        ({"max_weight": (0.0, 1.0)}, "max_weight is 0 to 1"),
+        ({"max_weight": (1.0, 2.0**41)}, "max_weight is 1 to 2.199"),
+        ({"max_weight": (2.0, 1.0)}, "max_weight is 2 to 1"),
+        ({"max_parameters": 0}, "max_parameters is 0"),
+        ({"max_skipped_rounds": -1}, "max_skipped_rounds is -1"),
+        ({"eager_parties": -1}, "eager_parties is -1"),
+        ({"sigma": 0}, "sigma is 0"),
+        ({"sigma": 257}, "sigma is 257"),
+        ({"roster": 0}, "roster is 0"),
+        ({"max_rounds": 0}, "max_rounds is 0"),
+        ({"tensors": (WEIGHT, WEIGHT)}, "two of the allowed tensors have the same name"),
     ],
 )
 def test_a_policy_that_protects_nothing_cannot_be_made(setting: dict[str, Any], match: str) -> None:
@@ -148,3 +172,62 @@ def test_small_cohorts_are_complete_graphs() -> None:
     with pytest.raises(ParametersError, match="a ring has as many to the left as to the right"):
         policy.check_parameters(33, 31, 16)
     policy.check_parameters(33, chosen.k, chosen.t)
+
+
+def test_a_largest_weight_outside_the_policy() -> None:
+    policy = Policy(max_weight=(10.0, 500.0))
+    for weight in (10.0, 500.0):
+        policy.check_plan(plan_of(10, max_weight=weight), 10)
+    for weight in (9.9, 501.0):
+        with pytest.raises(PlanError, match=f"the largest weight is {weight:g}, this party allows 10 to 500"):
+            policy.check_plan(plan_of(10, max_weight=weight), 10)
+    policy.check_plan(plan_of(10, uniform=True, max_weight=1.0), 10)  # everybody weighs 1, and nothing is counted
+    with pytest.raises(PlanError, match=r"the largest weight is 0\.5"):
+        Policy().check_plan(plan_of(10, max_weight=0.5), 10)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "match"),
+    [
+        ((WEIGHT, BIAS, TensorSpec("probe", "float32", (1,))), "the model has a tensor 'probe', which this party does not allow"),
+        ((WEIGHT,), "the model has no tensor 'bias', without which this party does not take part"),
+        ((WEIGHT, TensorSpec("bias", "float32", (11,))), r"the tensor 'bias' is float32\[11\], this party allows float32\[10\]"),
+        ((WEIGHT, TensorSpec("bias", "float64", (10,))), r"the tensor 'bias' is float64\[10\], this party allows float32\[10\]"),
+        ((TensorSpec("weight", "float32", (4, 10)), BIAS), r"the tensor 'weight' is float32\[4, 10\]"),
+        ((TensorSpec("Weight", "float32", (10, 4)), BIAS), "the model has a tensor 'Weight'"),
+        ((TensorSpec("\x1b[2J", "float32", (1,)),), r"the model has a tensor '\\x1b\[2J'"),
+    ],
+)
+def test_a_model_that_is_not_the_one_that_was_agreed_on(tensors: tuple[TensorSpec, ...], match: str) -> None:
+    policy = Policy(tensors=(WEIGHT, BIAS))
+    policy.check_plan(EncodingPlan((WEIGHT, BIAS), 10), 10)
+    policy.check_plan(EncodingPlan((BIAS, WEIGHT), 10), 10)
+    policy.check_plan(EncodingPlan((), 10), 10)  # an evaluation sends no model back
+    Policy().check_plan(EncodingPlan(tensors, 10), 10)
+    with pytest.raises(PlanError, match=match):
+        policy.check_plan(EncodingPlan(tensors, 10), 10)
+    with pytest.raises(PlanError, match=match):
+        policy.check_tensors(tensors)
+
+
+def test_a_model_without_tensors_is_not_the_one_that_was_agreed_on() -> None:
+    with pytest.raises(PlanError, match="the model has no tensor 'bias'"):
+        Policy(tensors=(WEIGHT, BIAS)).check_tensors(())
+
+
+def test_a_round_over_the_limit() -> None:
+    Policy().check_round(1 << 31)
+    Policy(max_rounds=3).check_round(3)
+    with pytest.raises(RoundOrderError, match="round 4 is over this party's limit of 3 sums per run"):
+        Policy(max_rounds=3).check_round(4)
+
+
+def test_a_party_takes_part_in_no_more_sums_of_a_run_than_it_allows() -> None:
+    scene = Scene()
+    scene.party.policy = replace(scene.party.policy, max_rounds=1)
+    scene.finishes()
+    scene.at("prepare")
+    with scene.refuses(RoundOrderError, "round 2 is over this party's limit of 1 sums per run"):
+        scene.answer(scene.request)
+    scene.party.policy = replace(scene.party.policy, max_rounds=2)
+    scene.finishes()

@@ -227,7 +227,7 @@ def test_the_corrupt_are_a_share_of_the_roster_and_not_of_the_cohort_that_was_pi
 def test_low_parameters_for_the_roster_are_refused_though_they_would_do_for_the_cohort() -> None:
     scene = Scene(policy=MALICIOUS).at("prepare")
     usual = scene.party._roster
-    secrecy = "secrecy: t = 4 of k = 5 for 6 parties with 3 corrupt"
+    secrecy = "t = 4 shares reconstruct a secret, this party asks for 5 or more"
     for size, error, match in ((30, ParametersError, secrecy), (40, CohortTooSmallError, "7 or more")):
         scene.party._roster = PartyRoster(roster_of(size), lambda: NOON)
         with scene.refuses(error, match):

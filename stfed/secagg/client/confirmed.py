@@ -8,12 +8,14 @@ release in a round are for one U2, whatever the coordinator told whom (Bonawitz 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from stfed.crypto.identity import BadSignatureError
 from stfed.secagg.client.holding import Holding
-from stfed.secagg.messages import MAX_PARTIES, Unmask, UnmaskRequest
+from stfed.secagg.directory import Directory
+from stfed.secagg.messages import MAX_PARTIES, Header, Unmask, UnmaskRequest
 from stfed.secagg.policy import Policy
 from stfed.secagg.refusals import (
     ConfirmationError,
@@ -75,11 +77,24 @@ class Confirmed(Holding):
             raise ConfirmationQuorumError(
                 f"{len(signers)} of {len(self.survivors)} parties in U2 confirm it, floor((n+C)/2)+1 = {needed} are needed"
             )
-        for party, signature in confirmations:
-            try:
-                check_survivors(directory.join(party).identity, signature, self.facts.header, self.transcript, self.survivors)
-            except BadSignatureError:
-                name = directory.name(party)
-                raise ConfirmationError(
-                    f"the confirmation of party {name} is not its signature under this round, transcript and U2", party=name
-                ) from None
+        if (party := _first_forged(directory, self.facts.header, self.transcript, self.survivors, confirmations)) is not None:
+            name = directory.name(party)
+            raise ConfirmationError(
+                f"the confirmation of party {name} is not its signature under this round, transcript and U2", party=name
+            )
+
+
+@lru_cache(maxsize=2)
+def _first_forged(
+    directory: Directory, header: Header, transcript: bytes, survivors: tuple[int, ...], confirmations: tuple[tuple[int, bytes], ...]
+) -> int | None:
+    """The first party whose confirmation is not its signature; None if all are.
+
+    Cached, because all parties of a simulation check the same public signatures in one process: n * n of them otherwise.
+    """
+    for party, signature in confirmations:
+        try:
+            check_survivors(directory.join(party).identity, signature, header, transcript, survivors)
+        except BadSignatureError:
+            return party
+    return None

@@ -5,32 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Self
 
-import numpy as np
-
-from stfed.crypto import aead, shamir
-from stfed.crypto.kdf import KEY_BYTES, equal
+from stfed.crypto.kdf import KEY_BYTES
 from stfed.crypto.shamir import SHARE_BYTES
 from stfed.encoding import EncodingPlan
-from stfed.errors import PeerError
 from stfed.secagg import keys
+from stfed.secagg.client.deliveries import open_deliveries
 from stfed.secagg.client.masks import MaskKeys
 from stfed.secagg.client.membership import Membership
 from stfed.secagg.client.pairwise import PairwiseKeys
 from stfed.secagg.client.state import ClientState
 from stfed.secagg.client.trained import Training
-from stfed.secagg.messages import (
-    Delivery,
-    Header,
-    ShareOf,
-    TrainRequest,
-)
+from stfed.secagg.messages import DrawnTrainRequest, Header, TrainRequest
 from stfed.secagg.policy import Policy
 from stfed.secagg.refusals import (
+    DealerError,
     NotAMemberError,
-    ShareFieldError,
     ShareHoldersError,
-    ShareMismatchError,
-    ShareUnreadableError,
     UnknownPartyError,
     WrongRoundError,
 )
@@ -48,10 +38,11 @@ class Prepared(ClientState):
     """Has dealt its shares and waits for U1 and the model.
 
     Attributes:
-        neighbours: directory indices, ascending.
+        neighbours: with whom it may share a mask, as directory indices, ascending.
         self_seed: b_i.
         seeds: s_ij per neighbour.
         incoming: per neighbour, the key of the shares it deals to this party.
+        holders: those of the neighbours that this party has drawn to hold its shares; empty where all of them do.
     """
 
     TAG: ClassVar[int] = 3
@@ -62,6 +53,7 @@ class Prepared(ClientState):
     self_seed: bytes = field(repr=False)
     seeds: tuple[bytes, ...] = field(repr=False)
     incoming: tuple[bytes, ...] = field(repr=False)
+    holders: tuple[int, ...] = ()
 
     @property
     def header(self) -> Header:
@@ -72,7 +64,7 @@ class Prepared(ClientState):
         self.member.write(writer)
         self.keys.write(writer)
         writer.opaque(self.facts.encode()).u32s(self.neighbours).fixed(self.self_seed, SHARE_BYTES)
-        writer.fixed_vector(self.seeds, KEY_BYTES).fixed_vector(self.incoming, KEY_BYTES)
+        writer.fixed_vector(self.seeds, KEY_BYTES).fixed_vector(self.incoming, KEY_BYTES).u32s(self.holders)
 
     @classmethod
     def _read(cls, reader: Reader) -> Self:
@@ -84,6 +76,7 @@ class Prepared(ClientState):
             reader.fixed(SHARE_BYTES, "self_seed"),
             tuple(reader.fixed_vector("seeds", KEY_BYTES, max_items=_MAX_NEIGHBOURS)),
             tuple(reader.fixed_vector("incoming", KEY_BYTES, max_items=_MAX_NEIGHBOURS)),
+            reader.u32s("holders", max_items=_MAX_NEIGHBOURS),
         )
 
     def ready(self) -> Ready:
@@ -116,51 +109,39 @@ class Prepared(ClientState):
         if strangers := alive - set(facts.cohort):
             raise UnknownPartyError(f"U1 names party {min(strangers)}, which is not in the cohort of PREPARE")
         policy.check_alive(len(alive), facts.n, facts.k, "U1")
-        living = tuple(at for at, other in enumerate(self.neighbours) if other in alive)
-        self._check_holders(len(living))
-        if len(request.deliveries) != len(living):
-            raise ShareHoldersError(f"U1 has {len(living)} neighbours of this party, the message has shares of {len(request.deliveries)}")
+        dealers = self._dealers(request, alive)
+        places = {other: at for at, other in enumerate(self.neighbours)}
+        held = open_deliveries(self.member, facts, [(dealer, self.incoming[places[dealer]]) for dealer in dealers], request.deliveries)
 
-        graph, position_of = facts.graph(), {index: at for at, index in enumerate(facts.cohort)}
-        opened: list[tuple[int, bytes]] = []
-        for at, delivery in zip(living, request.deliveries, strict=True):
-            dealer = self.neighbours[at]
-            point = graph.point(position_of[dealer], position_of[own])
-            associated = keys.share_associated_data(facts.header, dealer, own, point, facts.t, facts.k, delivery.commitments)
-            try:
-                opened.append((dealer, aead.open_random(self.incoming[at], delivery.sealed, associated)))
-            except PeerError:
-                name = self.member.directory.name(dealer)
-                raise ShareUnreadableError(
-                    f"the shares of party {name} do not open", dealer=dealer, delivery=delivery, party=name
-                ) from None
-        held = tuple((dealer, both[:SHARE_BYTES], both[SHARE_BYTES:]) for dealer, both in opened)
-        shares_b = [(dealer, own, share_b) for dealer, share_b, _ in held]
-        shares_z = [(dealer, own, share_z) for dealer, _, share_z in held]
-        self._check_field(held, request.deliveries)
-        hashes = zip(
-            keys.share_hashes(shares_b, ShareOf.SELF_SEED, facts.header),
-            keys.share_hashes(shares_z, ShareOf.BOX_KEY, facts.header),
-            strict=True,
-        )
-        for (dealer, *_), (hash_b, hash_z), delivery in zip(held, hashes, request.deliveries, strict=True):
-            if not (equal(hash_b, delivery.self_seed_hash) and equal(hash_z, delivery.box_key_hash)):
-                name = self.member.directory.name(dealer)
-                raise ShareMismatchError(
-                    f"a share of party {name} is not the one it published the hash of", dealer=dealer, delivery=delivery, party=name
-                )
-
+        # Where parties draw: with everybody who holds this party's shares or whose shares it holds, once for each, whoever drew whom.
+        partners = sorted(alive.intersection(self.holders).union(dealers))
         transcript = facts.transcript(request.alive, content)
+        pairwise = {other: keys.pairwise_mask_key(self.seeds[places[other]], transcript) for other in partners}
         masks = MaskKeys(
             header=facts.header,
             plan=EncodingPlan.decode(facts.plan),
-            add=(
-                keys.self_mask_key(self.self_seed, transcript),
-                *(keys.pairwise_mask_key(self.seeds[at], transcript) for at in living if self.neighbours[at] > own),
-            ),
-            subtract=tuple(keys.pairwise_mask_key(self.seeds[at], transcript) for at in living if self.neighbours[at] < own),
+            add=(keys.self_mask_key(self.self_seed, transcript), *(key for other, key in pairwise.items() if other > own)),
+            subtract=tuple(key for other, key in pairwise.items() if other < own),
         )
         return Training(self.member, self.keys, facts, request.alive, transcript, held), masks
+
+    def _dealers(self, request: TrainRequest, alive: frozenset[int]) -> tuple[int, ...]:
+        """Whose shares this party must have got: its neighbours in U1, or, where parties draw, those that the message names.
+
+        The coordinator may leave dealers out where it names them. That gains it nothing: such a dealer masks with this party all the
+        same, since it drew it, and a mask that stands at one end only never comes off.
+        """
+        drawn = isinstance(request, DrawnTrainRequest)
+        if drawn is not self.facts.drawn:
+            raise DealerError(f"the message {'names' if drawn else 'does not name'} the dealers of its shares, in this round that is wrong")
+        living = tuple(other for other in self.holders or self.neighbours if other in alive)
+        self._check_holders(len(living))
+        dealers = request.dealers if isinstance(request, DrawnTrainRequest) else living
+        if strangers := set(dealers) - (alive - {self.member.index}):
+            raise DealerError(f"the message has shares of party {min(strangers)}, which is not in U1 or is this party itself")
+        if len(request.deliveries) != len(dealers):
+            raise ShareHoldersError(f"U1 has {len(dealers)} neighbours of this party, the message has shares of {len(request.deliveries)}")
+        return dealers
 
     def _check_holders(self, living: int) -> None:
         """Refuses a U1 that is small enough for a second, larger one to be confirmed without it.
@@ -170,15 +151,3 @@ class Prepared(ClientState):
         """
         if living < self.facts.t:
             raise ShareHoldersError(f"{living} of this party's share-holders are in U1, t = {self.facts.t} are needed")
-
-    def _check_field(self, held: tuple[tuple[int, bytes, bytes], ...], deliveries: tuple[Delivery, ...]) -> None:
-        """Refuses the first dealer with a limb outside GF(65521)."""
-        limbs = np.frombuffer(b"".join(share_b + share_z for _, share_b, share_z in held), "<u2").reshape(len(held), -1)
-        outside = (limbs >= shamir.PRIME).any(axis=1)
-        if outside.any():
-            at = int(outside.argmax())
-            dealer = held[at][0]
-            name = self.member.directory.name(dealer)
-            raise ShareFieldError(
-                f"a share of party {name} has a limb that is not below {shamir.PRIME}", dealer=dealer, delivery=deliveries[at], party=name
-            )

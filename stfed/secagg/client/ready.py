@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import repeat
 from typing import ClassVar, Self
 
-from stfed.crypto import aead, shamir
 from stfed.crypto.random import Entropy
 from stfed.encoding import EncodingPlan
-from stfed.secagg import keys
+from stfed.secagg.client.dealing import Places, deal
 from stfed.secagg.client.membership import Membership
 from stfed.secagg.client.pairwise import PairwiseKeys
 from stfed.secagg.client.prepared import Prepared
 from stfed.secagg.client.state import ClientState
 from stfed.secagg.messages import (
-    DealtShares,
     Header,
     Prepare,
     PrepareRequest,
-    ShareOf,
 )
 from stfed.secagg.policy import Policy
 from stfed.secagg.refusals import (
@@ -31,8 +27,6 @@ from stfed.secagg.refusals import (
 from stfed.secagg.roster import MemberRoster
 from stfed.secagg.transcript import RoundFacts, mode_from
 from stfed.wire import Reader, Writer
-
-_BOX_NONCE = bytes(aead.NONCE_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,39 +74,12 @@ class Ready(ClientState):
     def _prepare(self, request: PrepareRequest, policy: Policy, entropy: Entropy, roster: MemberRoster | None) -> tuple[Prepared, Prepare]:
         facts = self._check(request, policy, roster)
         header, own = facts.header, self.member.index
-        graph = facts.graph()
-        position = facts.cohort.index(own)
-        neighbours = tuple(facts.cohort[other] for other in graph.neighbours(position))
-        ratcheted, round_keys = self.keys.step(header.round, neighbours, self.member)
-        seeds, outgoing, incoming = zip(*keys.neighbour_keys(round_keys, header, facts.cohort_digest, own), strict=True)
-
-        secrets = shamir.random_secrets(2, entropy)
-        self_seed, box_secret = shamir.rows_to_bytes(secrets)
-        shares_b, shares_z = map(shamir.rows_to_bytes, shamir.share(secrets, facts.t, range(1, facts.k + 1), entropy))
-        commit_b = keys.commit_self_seed(self_seed, header, own)
-        commit_z = keys.commit_box_key(box_secret, header, own)
-        box = aead.seal(keys.box_key(box_secret, header, own), _BOX_NONCE, b"".join(seeds), keys.box_associated_data(header, own))
-        hashes_b = keys.share_hashes(zip(repeat(own), neighbours, shares_b), ShareOf.SELF_SEED, header)
-        hashes_z = keys.share_hashes(zip(repeat(own), neighbours, shares_z), ShareOf.BOX_KEY, header)
-        commits_s = [keys.commit_pairwise_seed(seed, header, own, other) for other, seed in zip(neighbours, seeds, strict=True)]
-        public = list(zip(hashes_b, hashes_z, commits_s, strict=True))
-        commitments = keys.commitments_digest(header, own, commit_b, commit_z, box, public)
-        dealt = tuple(
-            DealtShares(
-                aead.seal_random(
-                    key,
-                    share_b + share_z,
-                    keys.share_associated_data(header, own, other, point, facts.t, facts.k, commitments),
-                    entropy,
-                ),
-                *hashes,
-            )
-            for point, (other, key, share_b, share_z, hashes) in enumerate(
-                zip(neighbours, outgoing, shares_b, shares_z, public, strict=True), start=1
-            )
-        )
-        state = Prepared(self.member, ratcheted, facts, neighbours, self_seed, seeds, incoming)
-        return state, Prepare(header=header, commit_self_seed=commit_b, commit_box_key=commit_z, box=box, dealt=dealt)
+        places = Places.of(facts, own, entropy)
+        ratcheted, round_keys = self.keys.step(header.round, places.neighbours, self.member)
+        dealt = deal(facts, own, places, round_keys, entropy)
+        holders = places.holders if facts.drawn else ()
+        state = Prepared(self.member, ratcheted, facts, places.neighbours, dealt.self_seed, dealt.seeds, dealt.incoming, holders)
+        return state, dealt.prepare
 
     def _check(self, request: PrepareRequest, policy: Policy, roster: MemberRoster | None) -> RoundFacts:
         directory, own = self.member.directory, self.member.index
@@ -138,3 +105,4 @@ def check_round_order(round_: int, next_round: int, policy: Policy) -> None:
         raise RoundOrderError(f"round {round_} was used before or is older than one that was; the next one is {next_round}")
     if round_ - next_round > policy.max_skipped_rounds:
         raise RoundOrderError(f"round {round_} skips {round_ - next_round} rounds, this party allows {policy.max_skipped_rounds}")
+    policy.check_round(round_)

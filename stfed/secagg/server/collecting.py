@@ -12,6 +12,7 @@ from stfed.secagg import keys
 from stfed.secagg.messages import (
     Complaint,
     Delivery,
+    DrawnTrainRequest,
     Masked,
     Prepare,
     TrainRequest,
@@ -24,7 +25,8 @@ from stfed.secagg.server.unmasking import Unmasking
 from stfed.secagg.signing import round_context
 
 _MAX_SCHEMAS = 4
-"""How many different sets of metrics are kept apart, each with a sum of its own; this bounds the coordinator's memory."""
+"""How many different sets of metrics are kept apart, each with a sum of its own; this bounds the coordinator's memory. In malicious mode
+there is room for one more than there may be liars, so that the honest parties' set always finds a place."""
 
 
 class Collecting(RoundStep):
@@ -39,21 +41,18 @@ class Collecting(RoundStep):
         # One running sum per set of metrics, because vectors with different metrics cannot be added; as a rule there is one.
         self._sums: dict[bytes, tuple[Vector, set[int]]] = {}
         self.disputes: list[Dispute] = []
-        header = round_.facts.header
-        self._commitments = {
-            party: keys.commitments_digest(
-                header, party, prepare.commit_self_seed, prepare.commit_box_key, prepare.box, keys.published(prepare.dealt)
-            )
-            for party, prepare in prepares.items()
-        }
+        self._commitments = {party: keys.published_by(prepare, party) for party, prepare in prepares.items()}
 
     def request(self, party: int) -> TrainRequest:
         """The message for this party: U1 and the shares that its neighbours dealt it."""
-        deliveries = tuple(self._delivery(dealer, party) for dealer in self._round.neighbours[party] if dealer in self._prepares)
+        dealers = tuple(dealer for dealer in self._round.links.dealers[party] if dealer in self._prepares)
+        deliveries = tuple(self._delivery(dealer, party) for dealer in dealers)
+        if self.facts.drawn:
+            return DrawnTrainRequest(header=self.facts.header, alive=self.alive, deliveries=deliveries, dealers=dealers)
         return TrainRequest(header=self.facts.header, alive=self.alive, deliveries=deliveries)
 
     def _delivery(self, dealer: int, party: int) -> Delivery:
-        dealt = self._prepares[dealer].dealt[self._round.slot[dealer][party]]
+        dealt = self._prepares[dealer].dealt[self._round.links.slot[dealer][party]]
         return Delivery(dealt.sealed, self._commitments[dealer], dealt.self_seed_hash, dealt.box_key_hash)
 
     def fail(self, party: int, detail: str) -> None:
@@ -80,7 +79,7 @@ class Collecting(RoundStep):
                 raise DecodeError("complaints belong to malicious mode")
             self._round.check_signature(complaint, party, round_context(self.facts))
             dealer = complaint.dealer
-            if dealer not in self._prepares or dealer not in self._round.slot[party]:
+            if dealer not in self._prepares or party not in self._round.links.slot[dealer]:
                 raise DecodeError("it complains about somebody who dealt it nothing")
             if not equal(complaint.delivery, hashlib.sha256(self._delivery(dealer, party).encode()).digest()):
                 raise DecodeError("it complains about shares that it was not sent")
@@ -123,7 +122,7 @@ class Collecting(RoundStep):
             self._round.drop_for(party, "train", error)
             return
         if masked.schema not in self._sums:
-            if len(self._sums) == _MAX_SCHEMAS:
+            if len(self._sums) >= max(_MAX_SCHEMAS, (self._round.corrupt or 0) + 1):
                 self._round.drop(party, "train", DropReason.OTHER_METRICS, "its metrics have other names than the others'")
                 return
             self._sums[masked.schema] = (Vector.zeros(self.plan), set())
@@ -171,8 +170,8 @@ class Collecting(RoundStep):
                 f"{len(summed)} of {self.facts.n} parties sent an update, {self._round.floor} are needed ({self._round.described(gone)})",
                 missing=self._round.missing(gone),
             )
-        neighbours, t = self._round.neighbours, self.facts.t
-        if short := sum(sum(holder in summed for holder in neighbours[party]) < t for party in self._prepares):
+        holders, t = self._round.links.holders, self.facts.t
+        if short := sum(sum(holder in summed for holder in holders[party]) < t for party in self._prepares):
             raise QuorumError(
                 f"{len(summed)} of {self.facts.n} parties sent an update, too few to recover the secrets of {short} parties, which t = {t} "
                 f"of their share-holders must answer for ({self._round.described(gone)})",

@@ -51,6 +51,10 @@ class Confirming(RoundStep):
             return
         self._confirmations[party] = confirm.signature
 
+    def enough(self) -> bool:
+        """Whether those who confirmed so far can finish the round alone: they are a quorum, and hold t shares of everybody's secret."""
+        return len(self._confirmations) >= self._round.quorum and self._unmasking.recoverable_by(self._confirmations)
+
     def close(self) -> Unmasking:
         """UNMASK, for those who confirmed.
 

@@ -15,9 +15,11 @@ class DropReason(Enum):
     COMMITMENT_MISMATCH = "commitments to pairwise seeds that its neighbours contradict"
     TOO_FEW_HOLDERS = "too few of its share-holders are left"
     WRONG_SHARE = "a share that is not the one dealt"
+    BROKEN_COMMITMENT = "a secret that is not the one it committed to"
     BAD_SIGNATURE = "a message that it did not sign, or signed for another round, model or survivor set"
     DISPUTE = "a complaint about another party's shares"
     OTHER_METRICS = "metrics that the others do not have"
+    EXCLUDED = "left out for what happened in an earlier round"
 
 
 @dataclass(frozen=True, slots=True)

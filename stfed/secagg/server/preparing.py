@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stfed.crypto import aead
 from stfed.crypto.identity import BadSignatureError
 from stfed.encoding import EncodingPlan
 from stfed.errors import DecodeError, LocalError, QuorumError
@@ -19,8 +18,6 @@ from stfed.secagg.server.drops import DropReason
 from stfed.secagg.server.step import Round, RoundStep
 from stfed.secagg.signing import round_context
 from stfed.secagg.transcript import RoundFacts
-
-_SEED_BYTES = 32
 
 
 class Preparing(RoundStep):
@@ -54,25 +51,22 @@ class Preparing(RoundStep):
 
     def _waits_for(self, party: int) -> bool:
         """The first answer of a member of the cohort counts, and no other."""
-        return party in self._round.position and party not in self._prepares and party not in self.drops
+        return party in self._round.links.place and party not in self._prepares and party not in self.drops
 
     def add(self, party: int, data: bytes) -> None:
         """Takes one PREPARE. The first one counts."""
         if not self._waits_for(party):
             return
         try:
-            prepare = Prepare.decode(data)
+            prepare = self._round.links.decode(party, data)
             if prepare.header != self.facts.header:
                 raise DecodeError("it belongs to another round")
             self._round.check_signature(prepare, party, self._context)
-            if len(prepare.dealt) != self.facts.k:
-                raise DecodeError(f"it deals shares to {len(prepare.dealt)} neighbours, k = {self.facts.k}")
-            if len(prepare.box) != self.facts.k * _SEED_BYTES + aead.TAG_BYTES:
-                raise DecodeError("its box has the wrong size")
         except (DecodeError, BadSignatureError) as error:
             self._round.drop_for(party, "prepare", error)
             return
         self._prepares[party] = prepare
+        self._round.links.add(party, prepare)
 
     def close(self, content: bytes) -> Collecting:
         """Fixes U1: who prepared, agrees with its neighbours, and still has t share-holders.
@@ -101,12 +95,14 @@ class Preparing(RoundStep):
 
     def _contradicted(self, alive: set[int]) -> set[int]:
         """Parties to drop so that no two neighbours left publish different commitments to their seed."""
-        prepares, slot = self._prepares, self._round.slot
+        prepares, links = self._prepares, self._round.links
         mismatches = {
             (party, other)
             for party in alive
-            for other, dealt in zip(self._round.neighbours[party], prepares[party].dealt, strict=True)
-            if party < other and other in alive and dealt.seed_commitment != prepares[other].dealt[slot[other][party]].seed_commitment
+            for other in links.neighbours(party)
+            if party < other
+            and other in alive
+            and links.seed_commitment(party, prepares[party], other) != links.seed_commitment(other, prepares[other], party)
         }
         corrupt = self._round.corrupt
         dropped = worst_first(mismatches) if corrupt is None else settle(mismatches, corrupt)
@@ -116,8 +112,8 @@ class Preparing(RoundStep):
 
     def _abandoned(self, alive: set[int]) -> set[int]:
         """Parties with fewer than t share-holders alive; dropping one can leave another short, so until nothing changes."""
-        left, dropped = set(alive), set[int]()
-        while short := {party for party in left if sum(other in left for other in self._round.neighbours[party]) < self.facts.t}:
+        left, dropped, holders = set(alive), set[int](), self._round.links.holders
+        while short := {party for party in left if sum(holder in left for holder in holders[party]) < self.facts.t}:
             left -= short
             dropped |= short
         for party in dropped:

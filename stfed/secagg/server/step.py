@@ -12,6 +12,7 @@ from stfed.secagg.directory import Directory
 from stfed.secagg.messages import Message
 from stfed.secagg.params import Mode
 from stfed.secagg.server.drops import Drop, DropReason
+from stfed.secagg.server.links import Links
 from stfed.secagg.signing import check_signed
 from stfed.secagg.transcript import RoundFacts
 
@@ -46,16 +47,10 @@ class Round:
                 raise LocalError("a round in malicious mode needs the directory, to check signatures, and C, for the quorum of CONFIRM")
             self.quorum = quorum(self.facts.n, self.corrupt)
             self.floor = max(self.floor, self.quorum)  # fewer could never confirm what they are in
-        graph = self.facts.graph()
-        cohort = self.facts.cohort
-        self.position = {index: at for at, index in enumerate(cohort)}
-        self.neighbours = {index: tuple(cohort[other] for other in graph.neighbours(at)) for at, index in enumerate(cohort)}
-        self.slot = {dealer: {holder: at for at, holder in enumerate(holders)} for dealer, holders in self.neighbours.items()}
+        self.links = Links(self.facts)
 
     quorum: int = field(init=False, default=0)
-    position: dict[int, int] = field(init=False)
-    neighbours: dict[int, tuple[int, ...]] = field(init=False)
-    slot: dict[int, dict[int, int]] = field(init=False)
+    links: Links = field(init=False)
 
     @property
     def malicious(self) -> bool:

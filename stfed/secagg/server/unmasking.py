@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +22,11 @@ from stfed.secagg.messages import (
     UnmaskRequest,
 )
 from stfed.secagg.server.drops import Drop, DropReason
+from stfed.secagg.server.links import SEED_BYTES
 from stfed.secagg.server.step import Round, RoundStep
 from stfed.secagg.transcript import RoundFacts
 
 _BOX_NONCE = bytes(aead.NONCE_BYTES)
-_SEED_BYTES = 32
 # Secrets that are reconstructed in one matrix product: with a threshold of a thousand, that takes 50 MB.
 _DEALERS_AT_ONCE = 256
 
@@ -98,6 +98,11 @@ class Unmasking(RoundStep):
         self._confirmations = tuple(sorted(confirmations.items()))
         self.asked = tuple(sorted(confirmations))
 
+    def recoverable_by(self, parties: Container[int]) -> bool:
+        """Whether these parties hold t shares of every secret that is needed."""
+        holders = self._round.links.holders
+        return all(sum(holder in parties for holder in holders[dealer]) >= self.facts.t for dealer in self._prepares)
+
     def fail(self, party: int, detail: str) -> None:
         """The party answered with an error. Its input stays in the sum: others hold shares of its seed."""
         if self._waits_for(party):
@@ -111,7 +116,8 @@ class Unmasking(RoundStep):
         if not self._waits_for(party):
             return
         header = self.facts.header
-        dealers = [dealer for dealer in self._round.neighbours[party] if dealer in self._prepares]
+        links = self._round.links
+        dealers = [dealer for dealer in links.dealers[party] if dealer in self._prepares]
         try:
             unmask = Unmask.decode(data)
             if unmask.header != header:
@@ -130,10 +136,9 @@ class Unmasking(RoundStep):
         for of in ShareOf:
             shares = [(dealer, party, share) for dealer, (kind, share) in zip(dealers, unmask.shares, strict=True) if kind is of]
             for (dealer, _, share), hashed in zip(shares, keys.share_hashes(shares, of, header), strict=True):
-                at = self._round.slot[dealer][party]
-                dealt = self._prepares[dealer].dealt[at]
+                dealt = self._prepares[dealer].dealt[links.slot[dealer][party]]
                 if equal(hashed, dealt.self_seed_hash if of is ShareOf.SELF_SEED else dealt.box_key_hash):
-                    self._shares[dealer][at + 1] = share
+                    self._shares[dealer][links.point(dealer, party)] = share
                 else:
                     self._round.drop(party, "unmask", DropReason.WRONG_SHARE, f"its share of {self._round.names[dealer]}'s secret")
 
@@ -189,15 +194,16 @@ class Unmasking(RoundStep):
         """Keystream keys to add to and to subtract from the sum."""
         add: list[bytes] = []
         subtract = [keys.self_mask_key(secrets[party], self._transcript) for party in self.survivors]
-        header = self.facts.header
+        header, links = self.facts.header, self._round.links
         for party in self._prepares:
             if party in self._in_sum:
                 continue
-            for other, seed in zip(self._round.neighbours[party], self._open_box(party, secrets[party]), strict=True):
+            seeds, prepare = self._open_box(party, secrets[party]), self._prepares[party]
+            for other in links.neighbours(party):
                 if other not in self._in_sum:
                     continue
-                dealt = self._prepares[party].dealt[self._round.slot[party][other]]
-                if not equal(keys.commit_pairwise_seed(seed, header, party, other), dealt.seed_commitment):
+                seed = seeds[links.seed_at(party, other)]
+                if not equal(keys.commit_pairwise_seed(seed, header, party, other), links.seed_commitment(party, prepare, other)):
                     raise self._fault(party, "its box holds another seed than the one it committed to")
                 # `other` added this mask if `party` is the larger index, and subtracted it otherwise.
                 (subtract if party > other else add).append(keys.pairwise_mask_key(seed, self._transcript))
@@ -211,7 +217,7 @@ class Unmasking(RoundStep):
             )
         except PeerError:
             raise self._fault(party, "its box does not open with the key it committed to") from None
-        return [opened[at : at + _SEED_BYTES] for at in range(0, len(opened), _SEED_BYTES)]
+        return [opened[at : at + SEED_BYTES] for at in range(0, len(opened), SEED_BYTES)]
 
     def _fault(self, party: int, why: str) -> DealerFaultError:
         return DealerFaultError(party, self._round.names[party], why)

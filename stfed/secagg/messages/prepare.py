@@ -1,0 +1,162 @@
+"""PREPARE: cohort and parameters of a round; keys, shares, box and commitments of a party."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+from stfed.secagg.messages.base import (
+    COMMITMENT_BYTES,
+    MAX_BOX_BYTES,
+    MAX_NEIGHBOURS,
+    MAX_PARTIES,
+    MAX_PLAN_BYTES,
+    SEALED_SHARES_BYTES,
+    SHORT_HASH_BYTES,
+    Header,
+    Kind,
+    Message,
+    Phase,
+    read_parties,
+    split,
+    write_parties,
+)
+from stfed.wire import Reader, Writer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareRequest(Message):
+    """Coordinator -> party: the cohort, the graph and the encoding of a round.
+
+    Attributes:
+        directory: the signed JOINs of the epoch as bytes, sorted by identity; sent with a party's first PREPARE, empty afterwards.
+        cohort: who is asked, as directory indices.
+        k: neighbours of each party.
+        t: shares that reconstruct a secret.
+        plan: the encoded `EncodingPlan`: ring bits b, vector length u, clip and scales.
+    """
+
+    KIND: ClassVar[Kind] = Kind.PREPARE_REQUEST
+    phase: Phase
+    mode: int
+    directory: tuple[bytes, ...]
+    cohort: tuple[int, ...]
+    k: int
+    t: int
+    plan: bytes
+
+    def _write(self, writer: Writer) -> None:
+        writer.u8(self.phase).u8(self.mode)
+        writer.vector(self.directory, Writer.opaque)
+        write_parties(writer, self.cohort, "cohort")
+        writer.u32(self.k).u32(self.t).opaque(self.plan)
+
+    @classmethod
+    def _read(cls, reader: Reader, header: Header) -> Self:
+        return cls(
+            header=header,
+            phase=_read_phase(reader),
+            mode=reader.u8("mode"),
+            directory=tuple(
+                reader.vector("directory", lambda r: r.opaque("directory entry", max_bytes=256), max_items=MAX_PARTIES, item_min_bytes=4)
+            ),
+            cohort=read_parties(reader, "cohort"),
+            k=reader.u32("k"),
+            t=reader.u32("t"),
+            plan=reader.opaque("plan", max_bytes=MAX_PLAN_BYTES),
+        )
+
+
+def _read_phase(reader: Reader) -> Phase:
+    value = reader.u8("phase")
+    try:
+        return Phase(value)
+    except ValueError:
+        raise reader.fail("phase", f"{value} is not known") from None
+
+
+@dataclass(frozen=True, slots=True)
+class DealtShares:
+    """What a dealer sends for one neighbour.
+
+    Attributes:
+        sealed: both shares, AES-256-GCM under a key that only the two share: nonce ‖ ciphertext ‖ tag.
+        self_seed_hash: 16-byte hash of the share of b.
+        box_key_hash: 16-byte hash of the share of z.
+        seed_commitment: 16-byte commitment to the pairwise seed; the neighbour publishes the same one.
+    """
+
+    sealed: bytes = field(repr=False)
+    self_seed_hash: bytes = field(repr=False)
+    box_key_hash: bytes = field(repr=False)
+    seed_commitment: bytes = field(repr=False)
+
+    BYTES: ClassVar[int] = SEALED_SHARES_BYTES + 3 * SHORT_HASH_BYTES
+
+    def encode(self) -> bytes:
+        """The fields, one behind the other; each has its fixed size."""
+        return self.sealed + self.self_seed_hash + self.box_key_hash + self.seed_commitment
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """The inverse of `encode`, of `BYTES` bytes."""
+        return cls(*split(data, SEALED_SHARES_BYTES, SHORT_HASH_BYTES, SHORT_HASH_BYTES, SHORT_HASH_BYTES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepare(Message):
+    """Party -> coordinator: commitments, the box with its pairwise seeds, and two shares for each neighbour."""
+
+    KIND: ClassVar[Kind] = Kind.PREPARE
+    commit_self_seed: bytes
+    commit_box_key: bytes
+    box: bytes = field(repr=False)
+    dealt: tuple[DealtShares, ...] = field(repr=False)
+
+    def _write(self, writer: Writer) -> None:
+        writer.fixed(self.commit_self_seed, COMMITMENT_BYTES).fixed(self.commit_box_key, COMMITMENT_BYTES).opaque(self.box)
+        writer.fixed_vector([dealt.encode() for dealt in self.dealt], DealtShares.BYTES)
+
+    @classmethod
+    def _read(cls, reader: Reader, header: Header) -> Self:
+        return cls(
+            header=header,
+            commit_self_seed=reader.fixed(COMMITMENT_BYTES, "commit_self_seed"),
+            commit_box_key=reader.fixed(COMMITMENT_BYTES, "commit_box_key"),
+            box=reader.opaque("box", max_bytes=MAX_BOX_BYTES),
+            dealt=tuple(map(DealtShares.decode, reader.fixed_vector("dealt", DealtShares.BYTES, max_items=MAX_NEIGHBOURS))),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnPrepare(Prepare):
+    """`Prepare` of a party that has drawn its share-holders itself: it names them, and box and commitments cover the whole cohort.
+
+    Who will hold shares of whom is not known before everybody has drawn, so a party commits to its seed with each of the others.
+
+    Attributes:
+        holders: whom the shares are dealt to, in the order of `dealt`, which has the commitments to the seeds with them.
+        others: 16-byte commitments to the seeds with everybody else in the cohort, ascending, one behind the other.
+    """
+
+    KIND: ClassVar[Kind] = Kind.DRAWN_PREPARE
+    holders: tuple[int, ...]
+    others: bytes = field(repr=False)
+
+    def _write(self, writer: Writer) -> None:
+        Prepare._write(self, writer)
+        write_parties(writer, self.holders, "holders")
+        writer.opaque(self.others)
+
+    @classmethod
+    def _read(cls, reader: Reader, header: Header) -> Self:
+        common = Prepare._read(reader, header)
+        return cls(
+            header=header,
+            commit_self_seed=common.commit_self_seed,
+            commit_box_key=common.commit_box_key,
+            box=common.box,
+            dealt=common.dealt,
+            holders=read_parties(reader, "holders"),
+            others=reader.opaque("others", max_bytes=MAX_NEIGHBOURS * SHORT_HASH_BYTES),
+        )
