@@ -5,10 +5,26 @@ from stfed.flower import SecureAggregation, secagg_mod
 app = ClientApp(mods=[secagg_mod])                                   # client_app.py; the train function is unchanged
 strategy = SecureAggregation(FedAvg(...))                            # server_app.py
 strategy.start(grid, initial_arrays, num_rounds=10)
+
+The coordinator's half is loaded when it is asked for: in a deployment every message starts a process on the party's side.
 """
 
-from stfed.flower.grid import SecureGrid
-from stfed.flower.mod import SecAggMod, secagg_mod
-from stfed.flower.strategy import SecureAggregation
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stfed.flower.grid import SecureGrid
+    from stfed.flower.mod import SecAggMod, secagg_mod
+    from stfed.flower.strategy import SecureAggregation
+
+_WHERE = {"SecAggMod": "mod", "secagg_mod": "mod", "SecureAggregation": "strategy", "SecureGrid": "grid"}
 
 __all__ = ["SecAggMod", "SecureAggregation", "SecureGrid", "secagg_mod"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from flwr.app import Message, RecordDict
-from flwr.serverapp import Grid
 
 from stfed.errors import LocalError
+
+if TYPE_CHECKING:
+    from flwr.serverapp import Grid
 
 _FIRST_POLL_S = 0.05
 _LAST_POLL_S = 0.5

@@ -10,6 +10,7 @@ Every line has `time` (seconds since the epoch) and `event`:
 - `epoch`: everybody joined anew.
 - `round`: one secure sum, as `RoundReport`.
 - `model`: the global model of a round was sealed into a file.
+- `dispute`: a party complained about another's shares; which two, and of what.
 - `evaluation`: what the strategy's `evaluate_fn` said about a round's global model.
 - `end`: the run is over, after so many seconds; `failure` says why if it did not get to its end.
 """
@@ -72,7 +73,10 @@ class RoundReport:
         asked: node ids that the strategy sampled.
         summed: node ids whose updates are in the sum.
         dropped: node id -> step, reason and detail of whoever is not, or left later.
-        n, k, t, graph: the cohort and the protocol's parameters.
+        mode: what the parties trust the coordinator with.
+        n, k, t, graph, corrupt: the cohort and the protocol's parameters; `corrupt` is C.
+        quorum: signatures that the survivor set needed; None in semi-honest mode.
+        confirmed: node ids that signed the survivor set.
         ring_bits, clip, max_weight: the encoding's.
         parameters: length of the vector in ring words.
         total_weight: sum of the weights, exact. Not in the event log: the totals of two rounds tell the weight of who took part in one.
@@ -80,7 +84,7 @@ class RoundReport:
         saturated: parties whose weight was over `max_weight`.
         error_bound: worst-case absolute error of a coordinate of the mean.
         metrics: the means of the parties' metrics.
-        seconds: by step: join, prepare, train, unmask, sum.
+        seconds: by step: join, prepare, train, confirm, unmask, sum.
         bytes_down, bytes_up: by step, over all parties, without Flower's framing.
         failure: why there is no sum; None if there is one.
     """
@@ -96,6 +100,10 @@ class RoundReport:
     k: int = 0
     t: int = 0
     graph: str = ""
+    mode: str = ""
+    corrupt: int = 0
+    quorum: int | None = None
+    confirmed: tuple[int, ...] = ()
     ring_bits: int = 0
     clip: float = 0.0
     max_weight: float = 0.0
@@ -136,6 +144,7 @@ class RoundReport:
     def note_parameters(self, parameters: Parameters, plan: EncodingPlan, epoch: int) -> None:
         """Notes what the round runs with."""
         self.epoch, self.n, self.k, self.t, self.graph = epoch, parameters.n, parameters.k, parameters.t, parameters.graph
+        self.mode, self.corrupt, self.quorum = parameters.mode.value, parameters.corrupt, parameters.quorum
         self.ring_bits, self.clip, self.max_weight, self.parameters = plan.ring_bits, plan.clip, plan.max_weight, plan.vector_length
 
     def note_result(self, result: DecodedSum, summed: tuple[int, ...]) -> None:
@@ -152,7 +161,8 @@ class RoundReport:
         entry = asdict(self)
         del entry["total_weight"]
         entry["error_bound"] = 2.0 ** math.ceil(math.log2(self.error_bound)) if self.error_bound else 0.0
-        entry["asked"], entry["summed"] = [str(node) for node in self.asked], [str(node) for node in self.summed]
+        for nodes in ("asked", "summed", "confirmed"):
+            entry[nodes] = [str(node) for node in getattr(self, nodes)]
         entry["dropped"] = {str(node): drop for node, drop in self.dropped.items()}
         entry["seconds"] = {step: round(seconds, 4) for step, seconds in self.seconds.items()}
         entry["bytes_down"], entry["bytes_up"] = dict(self.bytes_down), dict(self.bytes_up)

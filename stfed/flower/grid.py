@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,9 @@ from stfed.flower.request import Request
 from stfed.flower.roll import Roll
 from stfed.flower.round import SecureRound
 from stfed.flower.settings import Settings
+from stfed.keys.roster import Roster
 from stfed.secagg.messages import Phase
+from stfed.secagg.roster import PartyRoster
 
 log = logging.getLogger("stfed")
 
@@ -63,6 +66,7 @@ class SecureGrid(Grid):
         weight_key: the metric that weights a party: the strategy's `weighted_by_key`.
         journal: durable round numbers; in memory if None.
         events: where rounds are reported to.
+        roster: who may take part; malicious mode needs it, the same that the parties have.
     """
 
     def __init__(
@@ -73,11 +77,13 @@ class SecureGrid(Grid):
         weight_key: str = "num-examples",
         journal: Journal | None = None,
         events: EventLog | None = None,
+        roster: Roster | str | Path | None = None,
     ) -> None:
         self._grid, self._weight_key = grid, weight_key
         self.settings, self._journal, self._events = settings or Settings(), journal or Journal(), events or EventLog()
         self._courier = Courier(grid)
-        self._roll = Roll(grid, self._courier, self._journal, self.settings, self._events)
+        members = None if roster is None else PartyRoster(roster if isinstance(roster, Roster) else Roster.read(roster))
+        self._roll = Roll(grid, self._courier, self._journal, self.settings, self._events, members)
         self.reports: list[RoundReport] = []
 
     def set_run(self, run: Run) -> None:

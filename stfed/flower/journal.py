@@ -1,8 +1,8 @@
 """The coordinator's durable memory: which epochs and round numbers of a run are used up, and which survivor set was frozen.
 
 A round number is used for one sum and one survivor set only. The journal hands out epochs and rounds, each durably before anything is
-sent, and records U2 before the first UNMASK leaves. A coordinator that restarts goes on with new numbers, so a round it was unmasking
-is never asked again with another U2.
+sent, and records U2 before the first CONFIRM or UNMASK leaves. A coordinator that restarts goes on with new numbers, so a round it was
+unmasking is never asked again with another U2.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     app = ClientApp(mods=[secagg_mod])
 
-The mod answers the light steps (JOIN, PREPARE, UNMASK) itself. In the TRAIN step it takes our record out of the message, lets the
+The mod answers the light steps (JOIN, PREPARE, CONFIRM, UNMASK) itself. In the TRAIN step it takes our record out of the message, lets the
 function run, and replaces its whole reply by one masked vector: the update, the weight and all metrics. Nothing the function returns
 leaves the party in any other form: what cannot ride in the vector is refused, an ordinary train or evaluate message (a coordinator
 without secure aggregation, or one that wants to get around it) is refused before the function runs, and when the function fails, its
@@ -15,10 +15,17 @@ local-DP mods are for training only and go to the train function:
 
     @app.train(mods=[fixedclipping_mod])
     def train(message, context): ...
+
+What the party decides alone is its owner's and comes with the node, never from the coordinator:
+
+    flower-supernode --node-config 'stfed-policy="policy.toml" stfed-identity="party.key" stfed-roster="roster.toml"' ...
+
+A policy with `mode = "malicious"` is all it takes to ask for signatures and CONFIRM; then identity and roster are required.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -33,11 +40,17 @@ from stfed.crypto.random import system_entropy
 from stfed.encoding import Vector, encode_update, pack_vector
 from stfed.errors import DecodeError, LocalError
 from stfed.flower import records
+from stfed.flower.agreed import check_agreed
+from stfed.flower.channel import check_channel
+from stfed.flower.party_config import PartyConfig, party_config
 from stfed.flower.store import SqliteStore
+from stfed.keys.keyfile import SignerLike
+from stfed.keys.roster import Roster
 from stfed.secagg.messages import Kind, Phase, peek
+from stfed.secagg.params import Mode
 from stfed.secagg.party import Party, Ticket
 from stfed.secagg.policy import Policy
-from stfed.secagg.refusals import RefusedError
+from stfed.secagg.refusals import RefusedError, ShareError
 from stfed.secagg.store import PartyStore
 
 ClientAppCallable = Callable[[Message, Context], Message]
@@ -58,24 +71,32 @@ class PartyError(LocalError):
 
 
 class SecAggMod:
-    """A Flower mod that takes part in secure aggregation. `secagg_mod` is one with the default policy.
+    """A Flower mod that takes part in secure aggregation. `secagg_mod` is one that takes everything from the node's own config.
 
     Args:
-        policy: what this party decides alone; the default takes part in cohorts of three or more.
+        policy: what this party decides alone, an object or a TOML file. Without one: cohorts of three or more, in malicious mode where
+            there is an identity or a roster, in semi-honest mode otherwise. The node config's `stfed-policy` comes before it, as its
+            `stfed-identity`, `stfed-roster` and `stfed-allow-insecure` come before the next three.
+        identity: the party's signing key or its file, or a function that finds it by the Context (for simulations, where all parties are
+            in one process). Malicious mode needs it.
+        roster: who may take part. Malicious mode needs it.
+        allow_insecure: take part in malicious mode over a channel that is not TLS, or not known to be.
         state_dir: where the party keeps its state; by default the node config's `stfed-state-dir`, $STFED_STATE_DIR, or the XDG one.
         store: builds another store from the Context, for tests.
     """
 
     def __init__(
         self,
-        policy: Policy | None = None,
+        policy: Policy | str | Path | None = None,
         *,
+        identity: SignerLike | Callable[[Context], SignerLike] | None = None,
+        roster: Roster | str | Path | None = None,
+        allow_insecure: bool = False,
         state_dir: str | Path | None = None,
         store: Callable[[Context], PartyStore] | None = None,
     ) -> None:
-        self.policy = policy or Policy()
-        folder = None if state_dir is None else Path(state_dir)
-        self._store: Callable[[Context], PartyStore] = store or (lambda context: SqliteStore.of(context, folder))
+        self._store, self._folder = store, None if state_dir is None else Path(state_dir)
+        self._policy, self._identity, self._roster, self._allow_insecure = policy, identity, roster, allow_insecure
         self.__name__ = "secagg_mod"
 
     def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -105,10 +126,29 @@ class SecAggMod:
         kind, header = peek(request)
         if header.run != message.metadata.run_id:
             raise RefusedError("the message belongs to another run than the one Flower delivers it in")
-        party = Party(self._store(context), self.policy)
-        if kind is Kind.TRAIN_REQUEST:
+        party = self._party(context)
+        if kind in (Kind.TRAIN_REQUEST, Kind.DRAWN_TRAIN_REQUEST):
             return self._train(party, request, content, message, context, call_next)
-        return Message(records.light(party.answer(request)), reply_to=message)
+        answer = party.answer(request)
+        if kind is Kind.PREPARE_REQUEST:
+            return Message(records.prepared(answer, records.config_digest(context)), reply_to=message)
+        return Message(records.light(answer), reply_to=message)
+
+    def config_of(self, context: Context) -> PartyConfig:
+        """What this party decides about itself; LocalError if that cannot be read or does not fit together."""
+        return party_config(context, policy=self._policy, identity=self._identity, roster=self._roster, allow_insecure=self._allow_insecure)
+
+    def store_of(self, context: Context, config: PartyConfig) -> PartyStore:
+        """Where this party keeps its state."""
+        if self._store is not None:
+            return self._store(context)
+        return SqliteStore.of(context, self._folder, b"" if config.identity is None else config.identity.public_bytes)
+
+    def _party(self, context: Context) -> Party:
+        config = self.config_of(context)
+        if config.policy.mode is Mode.MALICIOUS:
+            check_channel(allow_insecure=config.allow_insecure)
+        return Party(self.store_of(context, config), config.policy, identity=config.identity, roster=config.roster)
 
     def _train(
         self, party: Party, request: bytes, content: RecordDict, message: Message, context: Context, call_next: ClientAppCallable
@@ -116,15 +156,24 @@ class SecAggMod:
         metadata = message.metadata
         phase = records.phase_of(metadata.message_type)
         digest = records.content_digest(content)
-        ticket = party.start_training(request, records.bound_digest(metadata.message_type, metadata.group_id, digest), phase, reuse=digest)
+        check_agreed(party.policy, content, context)
+        run_config = records.config_digest(context)
+        bound = records.bound_digest(metadata.message_type, metadata.group_id, digest, run_config)
+        try:
+            ticket = party.start_training(request, bound, phase, reuse=digest)
+        except ShareError as error:
+            if error.complaint is None:
+                raise
+            log.error("this party refuses to train and complains to the coordinator: %s", error)
+            return Message(records.light(error.complaint), reply_to=message)
         # Read before the function runs: it may change the records in place.
         received = _received(content) if phase is Phase.TRAIN else {}
-        message.content = content
-        reply = _call(call_next, message, context)
+        reply = _call(call_next, records.for_function(message, content), context)
         vector, schema = _encode(ticket, received, reply)
         ticket.masks.apply(vector)
         payload = pack_vector(vector, ticket.masks.plan)
-        return Message(records.masked(party.finish_training(ticket, schema, len(payload)), payload), reply_to=message)
+        signed = hashlib.sha256(payload).digest() if ticket.facts.mode is Mode.MALICIOUS else b""
+        return Message(records.masked(party.finish_training(ticket, schema, len(payload), signed), payload), reply_to=message)
 
 
 def _received(content: RecordDict) -> dict[str, NDArray[np.generic]]:

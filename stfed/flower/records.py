@@ -7,8 +7,10 @@ they are; the masked vector of the reply is an `Array` of raw bytes, so that Flo
 from __future__ import annotations
 
 import hashlib
+import struct
+import time
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import DEFAULT_TTL, Array, ArrayRecord, ConfigRecord, Context, Message, Metadata, RecordDict
 
 from stfed.crypto import kdf
 from stfed.crypto.labels import Label
@@ -17,20 +19,26 @@ from stfed.secagg.messages import Kind, Phase, peek
 from stfed.wire import Writer
 
 LIGHT_MESSAGE = "train"
-"""JOIN, PREPARE and UNMASK travel as train messages: every ClientApp with a train function has them pass its mods."""
+"""JOIN, PREPARE, CONFIRM and UNMASK travel as train messages: every ClientApp with a train function has them pass its mods."""
 RECORD = "stfed"
 VECTOR_RECORD = "stfed.masked"
 _MESSAGE = "message"
 _VECTOR = "vector"
+_RUN_CONFIG = "run-config"
 _RAW = "stfed.packed"
+_COORDINATOR = 1
+"""Flower's node id of a ServerApp."""
 
 _STEPS = {
     Kind.JOIN_REQUEST: "join",
     Kind.JOIN: "join",
     Kind.PREPARE_REQUEST: "prepare",
     Kind.PREPARE: "prepare",
+    Kind.DRAWN_PREPARE: "prepare",
     Kind.TRAIN_REQUEST: "train",
+    Kind.DRAWN_TRAIN_REQUEST: "train",
     Kind.MASKED: "train",
+    Kind.COMPLAINT: "train",
     Kind.CONFIRM_REQUEST: "confirm",
     Kind.CONFIRM: "confirm",
     Kind.UNMASK_REQUEST: "unmask",
@@ -75,6 +83,24 @@ def detach(content: RecordDict) -> tuple[bytes | None, RecordDict]:
     return message, rest
 
 
+def prepared(message: bytes, run_config: bytes) -> RecordDict:
+    """The content of a PREPARE reply: our message, and the digest of the run config that this party's function will see."""
+    return RecordDict({RECORD: ConfigRecord({_MESSAGE: message, _RUN_CONFIG: run_config})})
+
+
+def run_config_of(content: RecordDict) -> bytes:
+    """The digest in a PREPARE reply.
+
+    Raises:
+        DecodeError: there is none.
+    """
+    record = content.get(RECORD)
+    digest = record.get(_RUN_CONFIG) if isinstance(record, ConfigRecord) else None
+    if not isinstance(digest, bytes) or len(digest) != hashlib.sha256().digest_size:
+        raise DecodeError("the reply does not say which run config the party has")
+    return digest
+
+
 def message_of(content: RecordDict) -> bytes:
     """Our message in a reply to a light step.
 
@@ -105,6 +131,28 @@ def unmasked(content: RecordDict) -> tuple[bytes, bytes]:
     if message is None or array is None or array.stype != _RAW:
         raise DecodeError("the reply has no masked vector: does the ClientApp have the secure mod on this function?")
     return message, array.data
+
+
+def for_function(message: Message, content: RecordDict) -> Message:
+    """What the train function is given: the content, and of Flower's metadata only what is the same for all parties.
+
+    A message has an id, a time and a time to live that the coordinator chooses for every party by itself. They are not in the transcript,
+    so the function gets constants: whatever differed in them could make one party train in another way than the others.
+    """
+    own = message.metadata
+    metadata = Metadata(
+        run_id=own.run_id,
+        message_id="",
+        src_node_id=_COORDINATOR,
+        dst_node_id=own.dst_node_id,
+        reply_to_message_id="",
+        group_id=own.group_id,
+        created_at=time.time(),
+        ttl=DEFAULT_TTL,
+        message_type=own.message_type,
+    )
+    sheltered: Message = Message(content=content, metadata=metadata)  # type: ignore[call-overload] # what Flower's own code passes
+    return sheltered
 
 
 def describe(message: Message) -> tuple[str, int] | None:
@@ -139,12 +187,29 @@ def content_digest(content: RecordDict) -> bytes:
     return state.digest()
 
 
-def bound_digest(message_type: str, group_id: str, digest: bytes) -> bytes:
-    """32 bytes for the transcript: the content, and Flower's message type and group id, because a function can read them.
+def config_digest(context: Context) -> bytes:
+    """32 bytes over what a Context has from the SuperLink and not from the node itself: the run config and the series id.
 
-    Message id and times differ between parties by nature and are not in it.
+    The config counts in the order of its keys' names: Flower does not promise another. The node's id and config are the party's own.
     """
-    return kdf.digest(Label.MODEL, message_type.encode(), group_id.encode(), digest)
+    config = context.run_config
+    writer = Writer().opaque(_encode_value(context.series_id)).u32(len(config))
+    for key in sorted(config):
+        writer.text(key).opaque(_encode_value(config[key]))
+    return kdf.digest(Label.MODEL, writer.getvalue())
+
+
+def bound_digest(message_type: str, group_id: str, digest: bytes, run_config: bytes) -> bytes:
+    """32 bytes for the transcript, over all that a function can read and a coordinator can choose.
+
+    Args:
+        message_type: Flower's.
+        group_id: Flower's.
+        digest: of the content (`content_digest`).
+        run_config: digest of the Context's run config (`config_digest`). It reaches a node from the SuperLink, which could hand every
+            node another one: a learning rate of 1 for one party and of 0 for all others would make the sum that party's update.
+    """
+    return kdf.digest(Label.MODEL, message_type.encode(), group_id.encode(), digest, run_config)
 
 
 def _encode_value(value: object) -> bytes:
@@ -156,7 +221,7 @@ def _encode_value(value: object) -> bytes:
         case int():
             return writer.text("int").text(str(value)).getvalue()
         case float():
-            return writer.text("float").text(value.hex()).getvalue()
+            return writer.text("float").fixed(struct.pack(">d", value), 8).getvalue()  # every NaN is itself
         case str():
             return writer.text("str").text(value).getvalue()
         case bytes():

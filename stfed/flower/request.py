@@ -16,7 +16,11 @@ from stfed.secagg.messages import Phase
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the strategy asks for: the same content for every node, as the transcript demands."""
+    """What the strategy asks for: the same content for every node, as the transcript demands.
+
+    Attributes:
+        digest: of the content, `records.content_digest`.
+    """
 
     phase: Phase
     message_type: str
@@ -53,8 +57,11 @@ class Request:
         assert first is not None, "the grid answers an empty request itself"
         message_type = first.metadata.message_type
         group_id = first.metadata.group_id
-        bound = records.bound_digest(message_type, group_id, digest)
-        return cls(records.phase_of(message_type), message_type, group_id, first.content, bound, by_node)
+        return cls(records.phase_of(message_type), message_type, group_id, first.content, digest, by_node)
+
+    def bound(self, run_config: bytes) -> bytes:
+        """What the transcript has of this request, for parties with a run config of this digest."""
+        return records.bound_digest(self.message_type, self.group_id, self.digest, run_config)
 
     def model(self) -> dict[str, NDArray[Any]]:
         """The model of a train request; an evaluation sums metrics only."""

@@ -1,22 +1,35 @@
-"""The roll: which nodes have joined the current epoch, and when everybody has to join again."""
+"""The roll: which nodes have joined the current epoch, when everybody has to join again, and whom to leave out."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from flwr.app import Error, Message
 from flwr.serverapp import Grid
 
-from stfed.errors import DecodeError, QuorumError
+from stfed.crypto.identity import fingerprint
+from stfed.errors import DecodeError, LocalError, QuorumError
 from stfed.flower import records
+from stfed.flower.blame import Blame
 from stfed.flower.courier import Courier
 from stfed.flower.events import EventLog, RoundReport
 from stfed.flower.journal import Journal
 from stfed.flower.settings import Settings
+from stfed.flower.talk import error_text
 from stfed.secagg.messages import Header
-from stfed.secagg.server import Drop, DropReason, Enrolment, Joining
+from stfed.secagg.params import Mode, corrupt_parties
+from stfed.secagg.roster import MemberRoster
+from stfed.secagg.server import Dispute, Drop, DropReason, Enrolment, Joining
 
 _MAX_BACKOFF = 10
+
+
+def check_roster(mode: Mode, roster: object | None) -> None:
+    """Refuses malicious mode without a roster, and a roster that nobody would look at."""
+    if mode is Mode.MALICIOUS and roster is None:
+        raise LocalError("malicious mode needs the roster that the parties have", hint='SecureAggregation(..., roster="roster.toml")')
+    if mode is not Mode.MALICIOUS and roster is not None:
+        raise LocalError("a roster is for malicious mode: in semi-honest mode nobody proves who it is", hint='mode="malicious"')
 
 
 class Roll:
@@ -24,12 +37,32 @@ class Roll:
 
     A node that is sampled and has not joined, or has lost its state, makes everybody join again: a new epoch. One that does not answer
     does so after 1, 3, 7, ... rounds only, because it may be gone for good.
+
+    Args:
+        roster: who may take part, in malicious mode.
+
+    Attributes:
+        blame: what is known about who spoilt earlier rounds.
+
+    Raises:
+        LocalError: malicious mode without a roster.
     """
 
-    def __init__(self, grid: Grid, courier: Courier, journal: Journal, settings: Settings, events: EventLog) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        courier: Courier,
+        journal: Journal,
+        settings: Settings,
+        events: EventLog,
+        roster: MemberRoster | None = None,
+    ) -> None:
+        check_roster(settings.mode, roster)
         self._grid, self._courier, self._journal, self._settings, self._events = grid, courier, journal, settings, events
+        self._roster, self.blame = roster, Blame()
         self._enrolment: Enrolment | None = None
         self._knows_directory: set[int] = set()
+        self._members: dict[int, str] = {}
         self._absent: dict[int, Drop] = {}
         self._failures: dict[int, int] = {}
         self._rounds_until_retry: dict[int, int] = {}
@@ -45,7 +78,8 @@ class Roll:
         Raises:
             QuorumError: nobody joins.
         """
-        waiting = [node for node in nodes if not self.present(node)]
+        excluded = self.excluded()
+        waiting = [node for node in nodes if not self.present(node) and node not in excluded]
         for node in waiting:
             self._rounds_until_retry[node] = self._rounds_until_retry.get(node, 0) - 1
         if self._enrolment is None or any(self._rounds_until_retry[node] < 0 for node in waiting):
@@ -57,6 +91,50 @@ class Roll:
     def present(self, node: int) -> bool:
         """Whether the node has joined and answered since."""
         return self._enrolment is not None and node in self._enrolment.nodes and node not in self._absent
+
+    @property
+    def roster_size(self) -> int | None:
+        """N, where there is a roster."""
+        return None if self._roster is None else len(self._roster)
+
+    def names(self) -> tuple[str, ...]:
+        """How errors name the parties of the epoch, by directory index: the node, and the member where there is a roster."""
+        enrolment = self._enrolment
+        assert enrolment is not None
+        return tuple(f"node {node} ({self._members[node]})" if node in self._members else f"node {node}" for node in enrolment.nodes)
+
+    def excluded(self) -> dict[int, Drop]:
+        """Who of the epoch is left out of its rounds for what happened before, and why."""
+        enrolment = self._enrolment
+        if enrolment is None or self._roster is None:
+            return {}
+        directory = enrolment.directory
+        node_of = {directory.join(index).identity: node for index, node in enumerate(enrolment.nodes)}
+        return self.blame.left_out(node_of, corrupt_parties(len(self._roster), self._settings.gamma))
+
+    def accuse(self, index: int, drop: Drop) -> None:
+        """A party is at fault for a round.
+
+        In malicious mode what it signed proves it, and it is left out of the run. In semi-honest mode a byte that changed on the way looks
+        the same, so it only has to join again.
+
+        Args:
+            index: in the epoch's directory.
+            drop: what it did.
+        """
+        enrolment = self._enrolment
+        assert enrolment is not None
+        if self._roster is None:
+            self.mark_absent(enrolment.nodes[index], drop)
+        else:
+            self.blame.accuse(enrolment.directory.join(index).identity, str(drop))
+
+    def note_disputes(self, disputes: Iterable[Dispute], round_: int) -> None:
+        """Keeps complaints for good, and tells the event log."""
+        for dispute in disputes:
+            self.blame.disputes.append(dispute)
+            accuser, accused = fingerprint(dispute.accuser), fingerprint(dispute.accused)
+            self._events.emit("dispute", round=round_, accuser=accuser, accused=accused, grievance=dispute.complaint.grievance.name.lower())
 
     def why_absent(self, node: int) -> Drop:
         """Why a node is not present, as a drop in the JOIN of the round that it misses."""
@@ -85,13 +163,13 @@ class Roll:
     def _join(self, nodes: set[int], report: RoundReport, errors: dict[int, Error]) -> Enrolment:
         run = self._grid.run.run_id
         epoch = self._journal.next_epoch(run)
-        joining = Joining(Header(run, epoch, self._journal.position(run)[1]), self._settings.mode)
+        joining = Joining(Header(run, epoch, self._journal.position(run)[1]), self._settings.mode, self._roster)
         request = joining.request().encode()
 
         def on_reply(node: int, reply: Message) -> None:
             if reply.has_error():
                 errors[node] = reply.error
-                joining.drops[node] = Drop("join", DropReason.ERROR_REPLY, reply.error.reason or "")
+                joining.drops[node] = Drop("join", DropReason.ERROR_REPLY, error_text(reply))
                 return
             try:
                 joining.add(node, report.received("join", records.message_of(reply.content)))
@@ -114,6 +192,9 @@ class Roll:
                 f"{error.message}: {first}", missing=error.missing, hint="every ClientApp needs the mod: ClientApp(mods=[secagg_mod])"
             ) from None
         joined = set(enrolment.nodes)
+        if self._roster is not None:
+            identities = (enrolment.directory.join(index).identity for index in range(len(enrolment.nodes)))
+            self._members = {node: self._roster.member(identity) for node, identity in zip(enrolment.nodes, identities, strict=True)}
         # Who joins may still refuse every PREPARE, so only a PREPARE resets the back-off.
         for node in joined:
             self._absent.pop(node, None)

@@ -8,12 +8,8 @@ ends with the run.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,12 +19,15 @@ from typing import Self, TypeAlias
 import httpx
 
 from stfed.errors import LocalError
+from stfed.flower import processes
+from stfed.flower.processes import tail
+
+__all__ = ["RunConfigValue", "SimulationRuntime", "tail"]
 
 RunConfigValue: TypeAlias = str | int | float | bool
 
 _CONNECTION = "stfed-simulation"
 _START_TIMEOUT_S = 60.0
-_STOP_TIMEOUT_S = 10.0
 
 
 class SimulationRuntime:
@@ -49,11 +48,11 @@ class SimulationRuntime:
     def __enter__(self) -> Self:
         for folder in (self.home, self.state_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        port = _free_port()
+        port = processes.free_port()
         self.home.joinpath("config.toml").write_text(
             f'[superlink]\ndefault = "{_CONNECTION}"\n\n[superlink.{_CONNECTION}]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
         )
-        command = [_tool("flower-superlink"), "--insecure", "--simulation", "--isolation", "subprocess", "--host", "127.0.0.1"]
+        command = [processes.tool("flower-superlink"), "--insecure", "--simulation", "--isolation", "subprocess", "--host", "127.0.0.1"]
         self._superlink = self._start([*command, "--port", str(port)], self.superlink_log)
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not _healthy(port):
@@ -79,7 +78,7 @@ class SimulationRuntime:
         """
         config = self.work_dir / "run.toml"
         config.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in run_config.items()))
-        command = [_tool("flwr"), "run", str(app.resolve()), _CONNECTION, "--stream", "--run-config", str(config)]
+        command = [processes.tool("flwr"), "run", str(app.resolve()), _CONNECTION, "--stream", "--run-config", str(config)]
         command += ["--federation-config", f"num-supernodes={num_supernodes} client-resources-num-cpus=1"]
         self._run = self._start(command, self.run_log)
 
@@ -88,74 +87,18 @@ class SimulationRuntime:
         return self._run is None or self._run.poll() is not None
 
     def _start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-            "FLWR_HOME": str(self.home),
-            "FLWR_TELEMETRY_ENABLED": "0",
-            "FLWR_DISABLE_UPDATE_CHECK": "1",
-            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-            "STFED_STATE_DIR": str(self.state_dir),
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "PYTHONUNBUFFERED": "1",
-        }
-        with log.open("ab") as output:
-            return subprocess.Popen(  # noqa: S603 - our own tools, no shell
-                command,
-                cwd=self.work_dir,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
+        environment = processes.environment(self.home, STFED_STATE_DIR=str(self.state_dir))
+        return processes.start(command, log, folder=self.work_dir, environment=environment)
 
     def _stop(self) -> None:
         for process in (self._run, self._superlink):
             if process is not None:
-                _end_group(process)
-
-
-def tail(log: Path, lines: int = 15) -> str:
-    """The last lines of a log, for an error."""
-    try:
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
-    except OSError:
-        return ""
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Ends a process and whatever it started: it leads a session of its own."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            continue
-    process.poll()
-
-
-def _tool(name: str) -> str:
-    """A command of the environment that this Python runs in."""
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        raise LocalError(f"Flower's command {name} is not in this environment", hint="pip install 'stfed[simulation]'")
-    return found
+                processes.end(process)
 
 
 def _toml(value: RunConfigValue) -> str:
     """A TOML value; JSON's strings, numbers and booleans are TOML's too."""
     return json.dumps(value, allow_nan=False)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _healthy(port: int) -> bool:

@@ -17,10 +17,10 @@ class Settings:
     """The coordinator's settings; a party accepts them only as far as its own policy allows.
 
     Attributes:
-        mode: what the parties trust the coordinator with.
-        gamma: share of the cohort, at most, that may collude with the coordinator.
+        mode: what the parties trust the coordinator with, a `Mode` or its name: "semi-honest", or "malicious", which needs a roster.
+        gamma: share of the cohort, at most, that may collude with the coordinator; in malicious mode of the roster.
         delta: share of the cohort that may vanish at any step.
-        graph: "complete", "sparse", or "auto" (complete up to 32 parties, then the smallest secure degree).
+        graph: "complete", "sparse", or "auto" (complete up to 32 parties, 128 in malicious mode, then the smallest secure degree).
         neighbours: k, checked instead of chosen.
         threshold: t, checked instead of chosen.
         ring_bits: b, bits of a ring word and of a parameter on the wire, 8 to 64.
@@ -30,7 +30,8 @@ class Settings:
         uniform: every party counts the same (max_weight is not used), and its num-examples never leaves it. Without this, the exact total
             weight of each round is part of the result, and the difference of two rounds is the weight of whoever took part in only one.
         metric_slots: how many metrics a reply may have.
-        light_timeout_s: how long JOIN, PREPARE and UNMASK wait for a party. TRAIN waits as long as `start(timeout=...)` says.
+        light_timeout_s: how long JOIN, PREPARE, CONFIRM and UNMASK wait for a party. TRAIN waits as long as `start(timeout=...)` says.
+        allow_insecure: run malicious mode although the SuperLink has no TLS, or nobody can tell.
         on_failure: what a round does that cannot be finished securely: "raise", or "skip" (log the error, keep the model, go on).
     """
 
@@ -46,15 +47,17 @@ class Settings:
     uniform: bool = False
     metric_slots: int = 32
     light_timeout_s: float = 120.0
+    allow_insecure: bool = False
     on_failure: Literal["raise", "skip"] = "raise"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.mode, Mode) or not isinstance(self.uniform, bool):
-            raise LocalError(f"mode is {self.mode!r} and uniform is {self.uniform!r}", hint="mode is a Mode, uniform True or False")
-        if self.mode is Mode.MALICIOUS:
-            raise LocalError(
-                "malicious mode needs the CONFIRM step, which this version does not have", hint="use the semi-honest mode, the default"
-            )
+        if isinstance(self.mode, str):
+            object.__setattr__(self, "mode", _mode_named(self.mode))
+        if not isinstance(self.mode, Mode):
+            raise LocalError(f"mode is {self.mode!r}", hint="use a Mode or its name")
+        for name in ("uniform", "allow_insecure"):
+            if not isinstance(getattr(self, name), bool):
+                raise LocalError(f"{name} is {getattr(self, name)!r}", hint="use True or False")
         if isinstance(self.light_timeout_s, str | bool | None) or not self.light_timeout_s > 0:
             raise LocalError(f"light_timeout_s is {self.light_timeout_s!r}, it must be a positive number of seconds")
         if self.on_failure not in ("raise", "skip"):
@@ -80,14 +83,26 @@ class Settings:
             weight_key=weight_key,
         )
 
-    def parameters(self, n: int) -> Parameters:
-        """(k, t) for a cohort of n, or the reason why there are none."""
-        return choose(n, self.gamma, self.delta, mode=self.mode, graph=self.graph, k=self.neighbours, t=self.threshold)
+    def parameters(self, n: int, roster: int | None = None) -> Parameters:
+        """(k, t) for a cohort of n, or the reason why there are none.
 
-    def floor(self, n: int, k: int) -> int:
+        Args:
+            n: parties in the cohort.
+            roster: N, the parties that it is picked from; malicious mode.
+        """
+        return choose(n, self.gamma, self.delta, mode=self.mode, roster=roster, graph=self.graph, k=self.neighbours, t=self.threshold)
+
+    def floor(self, n: int, k: int, roster: int | None = None) -> int:
         """The fewest parties that a sum may have; what the parties' default policy asks for."""
-        return Policy(mode=self.mode, gamma=self.gamma, delta=self.delta).floor(n, k)
+        return Policy(mode=self.mode, gamma=self.gamma, delta=self.delta, roster=roster).floor(n, k)
 
     def as_dict(self) -> dict[str, object]:
         """As plain JSON values."""
         return {**asdict(self), "mode": self.mode.value}
+
+
+def _mode_named(name: str) -> Mode:
+    try:
+        return Mode(name)
+    except ValueError:
+        raise LocalError(f"mode is {name!r}", hint="use " + " or ".join(repr(mode.value) for mode in Mode)) from None

@@ -44,8 +44,8 @@ CREATE TABLE IF NOT EXISTS runs (
     node INTEGER NOT NULL, run INTEGER NOT NULL, epoch INTEGER NOT NULL, round INTEGER NOT NULL, version INTEGER NOT NULL,
     touched REAL NOT NULL, record BLOB NOT NULL, PRIMARY KEY (node, run)) STRICT;
 CREATE TABLE IF NOT EXISTS contents (
-    node INTEGER NOT NULL, phase INTEGER NOT NULL, digest BLOB NOT NULL, touched REAL NOT NULL,
-    PRIMARY KEY (node, phase, digest)) STRICT;
+    owner BLOB NOT NULL, phase INTEGER NOT NULL, digest BLOB NOT NULL, touched REAL NOT NULL,
+    PRIMARY KEY (owner, phase, digest)) STRICT;
 """
 
 
@@ -114,9 +114,8 @@ class _Row:
         self.connection.execute("DELETE FROM contents WHERE touched < ?", (old,))
 
     def add_content(self, phase: int, digest: bytes) -> bool:
-        cursor = self.connection.execute(
-            "INSERT OR IGNORE INTO contents VALUES (?, ?, ?, ?)", (_signed(self.store.node), phase, digest, time.time())
-        )
+        owner = self.store.owner or self.store.node.to_bytes(8, "big")
+        cursor = self.connection.execute("INSERT OR IGNORE INTO contents VALUES (?, ?, ?, ?)", (owner, phase, digest, time.time()))
         return cursor.rowcount == 1
 
 
@@ -128,18 +127,21 @@ class SqliteStore:
         path: the database; its folder is made with mode 0700, the file with 0600.
         node: the node's id.
         context: Flower's Context of this node: holds the key and the versions seen.
+        owner: the party's Ed25519 identity, where it has one. What it has worked on is remembered under this name: the node's id is the
+            SuperLink's to give, and under a new one a party would work on the same content again.
         entropy: where the key and the nonces come from.
     """
 
     path: Path
     node: int
     context: Context = field(repr=False)
+    owner: bytes = b""
     entropy: Entropy = field(default=system_entropy, repr=False)
 
     @classmethod
-    def of(cls, context: Context, folder: Path | None = None) -> SqliteStore:
+    def of(cls, context: Context, folder: Path | None = None, owner: bytes = b"") -> SqliteStore:
         """The store that this node's config names."""
-        return cls((folder or state_dir(dict(context.node_config))) / FILE_NAME, context.node_id, context)
+        return cls((folder or state_dir(dict(context.node_config))) / FILE_NAME, context.node_id, context, owner)
 
     def seen_version(self, run: int) -> int:
         """The newest version of this run's record that the Context knows of."""

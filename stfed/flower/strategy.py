@@ -28,14 +28,17 @@ from numpy.typing import NDArray
 from stfed.audit import AuditLog
 from stfed.errors import LocalError
 from stfed.flower import compatibility
+from stfed.flower.channel import check_coordinator_channel
 from stfed.flower.checkpoint import Checkpoints
 from stfed.flower.events import EventLog, RoundReport
 from stfed.flower.grid import SecureGrid
 from stfed.flower.journal import Journal
+from stfed.flower.roll import check_roster
 from stfed.flower.settings import Settings
 from stfed.keys.keyfile import RecipientLike, SignerLike
 from stfed.keys.roster import Roster
 from stfed.sealed.policy import Policy
+from stfed.secagg.params import Mode
 
 log = logging.getLogger("stfed")
 
@@ -53,6 +56,7 @@ class SecureAggregation(Strategy):
     Args:
         strategy: what averages: FedAvg, FedAvgM, FedAdam, FedAdagrad, FedYogi, FedProx, or a client-side DP wrapper around one.
         settings: a `Settings`, instead of naming its fields here.
+        roster: who may take part, the same file that the parties have; malicious mode (`mode="malicious"`) needs it.
         save: folder in which every round's global model is written as a sealed file, `round-001.safetensors` and so on.
         recipients: who can open them: paths of public key files, public keys, or a roster; required with `save`.
         signer: the coordinator's signing key, an object or the path of its key file. Signed files prove who wrote them, and can be granted
@@ -76,6 +80,7 @@ class SecureAggregation(Strategy):
         strategy: Strategy,
         settings: Settings | None = None,
         *,
+        roster: Roster | str | Path | None = None,
         save: str | Path | None = None,
         recipients: RecipientLike | Iterable[RecipientLike] | Roster = (),
         signer: SignerLike | None = None,
@@ -98,6 +103,8 @@ class SecureAggregation(Strategy):
         self.strategy = strategy
         self._events = events if isinstance(events, EventLog) else EventLog(events)
         self._journal = None if journal is None else Path(journal)
+        self._roster = roster if roster is None or isinstance(roster, Roster) else Roster.read(roster)
+        check_roster(self.settings.mode, self._roster)
         if save is None and any((recipients, signer, policy, audit, model)):
             raise LocalError("it is said how to seal models, but not in which folder to save them", hint="add save=...")
         self._checkpoints = (
@@ -122,8 +129,11 @@ class SecureAggregation(Strategy):
             weight_key=compatibility.weight_key(self.strategy),
             journal=_journals.setdefault(grid, Journal()) if self._journal is None else Journal(self._journal),
             events=self._events,
+            roster=self._roster,
         )
         self.reports = secure.reports
+        if self.settings.mode is Mode.MALICIOUS:
+            check_coordinator_channel(grid, allow_insecure=self.settings.allow_insecure)
         inner, started = self.strategy, time.monotonic()
         self._events.emit(
             "start", strategy=type(inner).__name__, num_rounds=num_rounds, run=str(secure.run.run_id), settings=self.settings.as_dict()

@@ -15,8 +15,11 @@ from flwr.serverapp.strategy import FedAvg
 from stfed.flower import SecureAggregation
 from stfed.flower.mod import SecAggMod
 from stfed.flower.records import describe
+from stfed.keys import Roster
+from stfed.secagg.params import Mode
 from stfed.secagg.policy import Policy
 from stfed.testing import Fault, FaultPlan, InMemoryGrid
+from stfed.testing.protocol import roster_of, signing_key
 
 Arrays = dict[str, np.ndarray]
 Trained = tuple[Arrays, dict[str, Any]]
@@ -118,6 +121,26 @@ def client_app(*mods: Any, train_mods: Iterable[Any] = (), train: Callable[..., 
 
 def secure_mod(folder: Path | None = None, policy: Policy | None = None) -> SecAggMod:
     return SecAggMod(policy, state_dir=folder or scratch())
+
+
+def malicious_mod(n: int, roster: Roster | Path | None = None, folder: Path | None = None, **policy: Any) -> SecAggMod:
+    """The mod of n parties on one roster; party i's identity is `signing_key(i)`."""
+    return SecAggMod(
+        Policy(mode=Mode.MALICIOUS, **policy),
+        identity=lambda context: signing_key(int(context.node_config["partition-id"])),
+        roster=roster or roster_of(n),
+        state_dir=folder or scratch(),
+    )
+
+
+def malicious_grid(n: int, *faults: Mapping[str, Any], mod: Any = None, **options: Any) -> InMemoryGrid:
+    """n parties in malicious mode."""
+    return secure_grid(n, *faults, app=client_app(mod or malicious_mod(n)), **options)
+
+
+def malicious(n: int, strategy: Any = None, **settings: Any) -> SecureAggregation:
+    """The coordinator for them."""
+    return secure(strategy, **{"mode": "malicious", "roster": roster_of(n), **settings})
 
 
 def plan(*faults: Mapping[str, Any]) -> FaultPlan:

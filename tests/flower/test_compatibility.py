@@ -178,8 +178,10 @@ def test_secure_aggregation_twice_is_one_too_many() -> None:
         ({"light_timeout_s": float("nan")}, "light_timeout_s is nan"),
         ({"on_failure": "retry"}, "on_failure is 'retry'"),
         ({"uniform": 1}, "uniform is 1"),
-        ({"mode": "semi-honest"}, "mode is 'semi-honest'"),
-        ({"mode": Mode.MALICIOUS}, "malicious mode needs the CONFIRM step"),
+        ({"mode": "honest"}, "mode is 'honest'"),
+        ({"mode": Mode.MALICIOUS}, "malicious mode needs the roster"),
+        ({"mode": 2}, "mode is 2"),
+        ({"allow_insecure": "no"}, "allow_insecure is 'no'"),
         ({"epsilon": 1.0}, "unexpected keyword argument 'epsilon'"),
     ],
 )

@@ -41,7 +41,7 @@ def test_the_wrapper_is_a_strategy_with_flowers_start() -> None:
 
 def test_the_wrapper_s_own_arguments() -> None:
     parameters = inspect.signature(SecureAggregation).parameters
-    own = ["save", "recipients", "signer", "policy", "audit", "model", "events", "journal"]
+    own = ["roster", "save", "recipients", "signer", "policy", "audit", "model", "events", "journal"]
     assert list(parameters) == ["strategy", "settings", *own, "fields"]
     keyword_only = [name for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
     assert keyword_only == own
@@ -54,6 +54,6 @@ def test_the_mod_has_the_signature_of_a_mod() -> None:
 def test_a_party_does_not_load_what_it_does_not_need() -> None:
     """Flower starts a process for every message: torch, the sealed files' display and the testing kit are not for it."""
     code = "import sys; from stfed.flower.mod import secagg_mod; print([m for m in sys.argv[1:] if m in sys.modules])"
-    unwanted = ["torch", "stfed.testing", "stfed.cli", "hypothesis", "pytest", "ray"]
+    unwanted = ["torch", "sqlalchemy", "stfed.flower.strategy", "stfed.testing", "stfed.cli", "hypothesis", "pytest", "ray"]
     result = subprocess.run([sys.executable, "-c", code, *unwanted], capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout.strip() == "[]"

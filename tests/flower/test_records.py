@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
+from flwr.app import DEFAULT_TTL, Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,11 @@ JOIN = JoinRequest(header=Header(7, 1, 4, Suite.X25519_AES256), mode=0).encode()
 
 def content(**config: Any) -> RecordDict:
     return RecordDict({"arrays": apps.model(), "config": ConfigRecord({"server-round": 1, **config})})
+
+
+def seen(series: int = 0, **config: Any) -> Context:
+    """A Context with this run config."""
+    return Context(7, 3, {}, RecordDict(), config, series)
 
 
 def crossed(sent: RecordDict, kind: str = "train") -> RecordDict:
@@ -196,10 +202,40 @@ def test_both_sides_compute_the_same_digest(at: int) -> None:
 
 def test_the_kind_of_message_and_its_group_are_bound_to_the_digest() -> None:
     """A function can read them. Where one name ends and the next begins is in it as well."""
-    same = digest(content())
-    bound = [records.bound_digest(kind, group, same) for kind in ("train", "evaluate", "train.x") for group in ("", "1", "x", ".x")]
+    same, none = digest(content()), records.config_digest(seen())
+    bound = [records.bound_digest(kind, group, same, none) for kind in ("train", "evaluate", "train.x") for group in ("", "1", "x", ".x")]
     assert len({same, *bound}) == 13
-    assert records.bound_digest("train", "", digest(RecordDict())) not in bound
+    assert records.bound_digest("train", "", digest(RecordDict()), none) not in bound
+    assert records.bound_digest("train", "", same, records.config_digest(seen(lr=1))) not in bound
+
+
+def test_run_configs_differ_by_value_and_type_and_not_by_order() -> None:
+    configs: list[Any] = [{}, {"a": 1}, {"a": 1.0}, {"a": True}, {"a": "1"}, {"b": 1}, {"a": 1, "b": 2}, {"a": "1b", "2": ""}]
+    assert len({records.config_digest(seen(**config)) for config in configs} | {records.config_digest(seen(series=1))}) == len(configs) + 1
+    assert records.config_digest(seen(b=2, a=1)) == records.config_digest(seen(a=1, b=2))
+    own = Context(7, 3, {"mine": 1}, RecordDict(), {})
+    assert records.config_digest(own) == records.config_digest(Context(7, 4, {}, RecordDict(), {}))
+
+
+def test_a_prepare_reply_says_which_run_config_it_is_for() -> None:
+    reply = records.prepared(JOIN, records.config_digest(seen(lr=0.1)))
+    assert records.message_of(reply) == JOIN
+    assert records.run_config_of(reply) == records.config_digest(seen(lr=0.1))
+    for bad in (records.light(JOIN), records.prepared(JOIN, b"short"), RecordDict()):
+        with pytest.raises(DecodeError, match="does not say which run config"):
+            records.run_config_of(bad)
+
+
+def test_the_function_is_given_the_content_and_nothing_that_differs_between_parties() -> None:
+    message = Message(content(), 7, "train.x", ttl=3.25, group_id="5")
+    message.metadata.__dict__.update(_message_id="chosen for you", _src_node_id=99, _reply_to_message_id="other")
+    message.metadata.created_at = 12.5
+    given = records.for_function(message, RecordDict({"config": ConfigRecord({"lr": 0.1})}))
+    assert list(given.content) == ["config"]
+    metadata = given.metadata
+    assert (metadata.message_id, metadata.reply_to_message_id, metadata.src_node_id, metadata.ttl) == ("", "", 1, DEFAULT_TTL)
+    assert abs(metadata.created_at - time.time()) < 60
+    assert (metadata.run_id, metadata.dst_node_id, metadata.message_type, metadata.group_id) == (message.metadata.run_id, 7, "train.x", "5")
 
 
 @given(

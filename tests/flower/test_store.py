@@ -210,6 +210,14 @@ def test_contents_are_remembered_by_node_across_runs() -> None:
             assert transaction.add_content(1, b"d" * 32) is new
 
 
+def test_contents_of_a_party_with_an_identity_are_remembered_under_any_node_id() -> None:
+    """The SuperLink gives node ids; under a new one a party would work on the same content again."""
+    folder = apps.scratch()
+    for owner, node, new in ((b"a" * 32, 1, True), (b"a" * 32, 2, False), (b"b" * 32, 1, True), (b"", 1, True)):
+        with SqliteStore.of(context(node), folder, owner).transaction(1) as transaction:
+            assert transaction.add_content(1, b"d" * 32) is new
+
+
 def test_a_run_that_begins_sweeps_out_what_nobody_touched_for_a_month() -> None:
     folder, ours = apps.scratch(), context()
     for run in (1, 2):

@@ -1,0 +1,98 @@
+"""One round's conversation: a step's messages go out by node, and its replies come back to the step by directory index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from flwr.app import Error, Message, RecordDict
+
+from stfed.errors import DecodeError
+from stfed.flower import records
+from stfed.flower.courier import Courier
+from stfed.flower.events import RoundReport
+from stfed.secagg.server import Enrolment
+
+_MAX_TEXT = 300
+
+
+def error_text(reply: Message) -> str:
+    """What an error reply says, in one line without control characters: it is shown to people, and anybody may have written it."""
+    text = (reply.error.reason or "")[:_MAX_TEXT]
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+class Talk:
+    """Knows who is who in an epoch, and keeps the books of a round.
+
+    Args:
+        enrolment: nodes and their directory indices.
+        courier: moves the messages.
+        report: counts bytes and seconds.
+        errors: takes the error replies, by node.
+        light_timeout_s: how long a light step waits.
+    """
+
+    def __init__(
+        self, enrolment: Enrolment, courier: Courier, report: RoundReport, errors: dict[int, Error], light_timeout_s: float
+    ) -> None:
+        self.nodes, self.index_of = enrolment.nodes, enrolment.index_of()
+        self._courier, self._report, self._errors, self._light_timeout_s = courier, report, errors, light_timeout_s
+
+    def light(
+        self,
+        step: str,
+        requests: Mapping[int, bytes],
+        add: Callable[[int, bytes], None],
+        fail: Callable[[int, str], None],
+        complete: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """A step whose messages and replies are ours alone.
+
+        Args:
+            step: its name, for the books.
+            requests: the message for each party, by directory index. Equal bytes are sent as one object.
+            add: takes a party's reply.
+            fail: takes the text of an error reply, or of a reply that is none of ours.
+            complete: whether nobody else has to be waited for.
+        """
+        contents = {index: records.light(self._report.sent(step, message)) for index, message in requests.items()}
+
+        def read(index: int, content: RecordDict) -> None:
+            add(index, self._report.received(step, records.message_of(content)))
+
+        self.exchange(step, contents, read, fail, complete=complete, timeout_s=self._light_timeout_s)
+
+    def exchange(
+        self,
+        step: str,
+        contents: Mapping[int, RecordDict],
+        read: Callable[[int, RecordDict], None],
+        fail: Callable[[int, str], None],
+        *,
+        timeout_s: float | None,
+        complete: Callable[[], bool] = lambda: False,
+        message_type: str = records.LIGHT_MESSAGE,
+        group_id: str | None = None,
+    ) -> None:
+        """A step with whatever content, by directory index; `read` may raise a `DecodeError`, which fails the party."""
+
+        def on_reply(node: int, reply: Message) -> None:
+            index = self.index_of[node]
+            if reply.has_error():
+                self._errors[node] = reply.error
+                fail(index, error_text(reply))
+                return
+            try:
+                read(index, reply.content)
+            except DecodeError as error:
+                fail(index, error.message)
+
+        with self._report.timed(step, self._courier.now):
+            self._courier.exchange(
+                {self.nodes[index]: content for index, content in contents.items()},
+                message_type,
+                f"{step}-{self._report.round}" if group_id is None else group_id,
+                timeout_s=timeout_s,
+                on_reply=on_reply,
+                complete=complete,
+            )
