@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
-import stat
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,6 @@ from pathlib import Path
 from stfed.errors import LocalError
 
 VARIABLE = "STFED_PASSPHRASE"
-_MAX_BYTES = 4096
 
 
 def add_passphrase_file(parser: argparse.ArgumentParser) -> None:
@@ -74,22 +72,10 @@ class Passphrases:
         if self._file is None:
             return os.environ.get(VARIABLE) or None
         if "" not in self._known:  # a pipe can be read once
-            self._known[""] = _first_line(self._file)
+            from stfed.keys.passphrasefile import read_passphrase
+
+            self._known[""] = read_passphrase(self._file)
         return self._known[""]
-
-
-def _first_line(path: Path) -> str:
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
-            raise LocalError(f"{path} holds a passphrase and others than its owner may use it", hint=f"chmod 600 {path}")
-        data = file.readline(_MAX_BYTES + 1)
-    if len(data) > _MAX_BYTES:
-        raise LocalError(f"the first line of {path} is longer than {_MAX_BYTES} bytes and no passphrase")
-    try:
-        return data.decode().removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        raise LocalError(f"the first line of {path} is not UTF-8 and no passphrase") from None
 
 
 def _typed(prompt: str) -> str:

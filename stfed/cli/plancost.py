@@ -1,0 +1,158 @@
+"""What a round costs one party: the bytes of each step, counted on messages of the real codec, and the masks that it expands.
+
+Not counted: Flower's own framing, the model that travels to the party, and the names of tensors and metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stfed.encoding import EncodingPlan
+    from stfed.secagg.messages import Message, Prepare, TrainRequest
+    from stfed.secagg.params import Parameters
+
+METRICS = 32
+"""Metric slots of the vector: the coordinator's default."""
+SEED_BYTES = 32
+"""A pairwise seed in the box."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a round.
+
+    Attributes:
+        name: of the step.
+        down_bytes: what a party gets.
+        up_bytes: what it sends.
+    """
+
+    name: str
+    down_bytes: int
+    up_bytes: int
+
+
+def steps(parameters: Parameters, values: int, ring_bits: int) -> list[Step]:
+    """The steps of a round of which everybody sees the end; where share-holders are drawn, for a party that k others have drawn, the mean.
+
+    Args:
+        parameters: of the cohort.
+        values: parameters of the model.
+        ring_bits: bits of one masked parameter.
+
+    Raises:
+        LocalError: the ring is too small for so many parties, or the model too large.
+    """
+    from stfed.crypto.shamir import SHARE_BYTES
+    from stfed.encoding import MetricSchema
+    from stfed.encoding.vector import payload_bytes
+    from stfed.secagg import messages as m
+    from stfed.secagg.params import Mode
+
+    n, k = parameters.n, parameters.k
+    malicious = parameters.mode is Mode.MALICIOUS
+    header = m.Header(run=0, epoch=1, round=1)
+    plan = plan_of(n, values, ring_bits)
+
+    def up(message: Message) -> int:
+        return len(replace(message, signature=bytes(m.MAX_SIGNATURE_BYTES) if malicious else b"").encode())
+
+    def of(count: int, message: Callable[[int], Message]) -> int:
+        """The size of a message with so many items, all of one length."""
+        none, one = len(message(0).encode()), len(message(1).encode())
+        return none + count * (one - none)
+
+    def asked(size: int) -> Message:
+        return m.PrepareRequest(
+            header=header, phase=m.Phase.TRAIN, mode=1, directory=(), cohort=tuple(range(size)), k=k, t=1, plan=plan.encode()
+        )
+
+    def unmasked(size: int) -> Message:
+        confirmations = tuple((party, bytes(m.MAX_SIGNATURE_BYTES)) for party in range(size)) if malicious else ()
+        return m.UnmaskRequest(header=header, survivors=tuple(range(size)), confirmations=confirmations)
+
+    joined = m.Join(header=header, identity=bytes(m.IDENTITY_BYTES), public_key=bytes(m.PUBLIC_KEY_BYTES))
+    digest = bytes(32) if malicious else b""
+    shares = tuple((m.ShareOf.SELF_SEED, bytes(SHARE_BYTES)) for _ in range(k))
+    found = [
+        Step("JOIN", len(m.JoinRequest(header=header, mode=1).encode()), up(joined)),
+        Step("PREPARE", of(n, asked), up(_prepare(parameters))),
+        Step(
+            "TRAIN",
+            of(n, lambda size: _train(parameters, size)),
+            up(m.Masked(header=header, schema=MetricSchema().encode(), payload_bytes=0, payload_digest=digest)) + payload_bytes(plan),
+        ),
+        Step("UNMASK", of(n, unmasked), up(m.Unmask(header=header, shares=shares))),
+    ]
+    if malicious:
+        confirm = Step(
+            "CONFIRM", of(n, lambda size: m.ConfirmRequest(header=header, survivors=tuple(range(size)))), up(m.Confirm(header=header))
+        )
+        found.insert(3, confirm)
+    return found
+
+
+def plan_of(n: int, values: int, ring_bits: int) -> EncodingPlan:
+    """The encoding of a model that is one nameless tensor."""
+    from stfed.encoding import EncodingPlan
+    from stfed.encoding.tensors import TensorSpec
+
+    return EncodingPlan((TensorSpec("", "float32", (values,)),), n, ring_bits, metric_slots=METRICS)
+
+
+def _prepare(parameters: Parameters) -> Prepare:
+    """What a party of these parameters says, in zeros."""
+    from stfed.crypto.aead import TAG_BYTES
+    from stfed.secagg import messages as m
+
+    header, k = m.Header(run=0, epoch=1, round=1), parameters.k
+    drawn = parameters.graph == "k-out"
+    partners = parameters.n - 1 if drawn else k  # who draws whom is not known yet, so box and commitments cover the whole cohort
+    dealt = m.DealtShares(bytes(m.SEALED_SHARES_BYTES), *(bytes(m.SHORT_HASH_BYTES) for _ in range(3)))
+    common = m.Prepare(
+        header=header,
+        commit_self_seed=bytes(m.COMMITMENT_BYTES),
+        commit_box_key=bytes(m.COMMITMENT_BYTES),
+        box=bytes(partners * SEED_BYTES + TAG_BYTES),
+        dealt=(dealt,) * k,
+    )
+    if not drawn:
+        return common
+    return m.DrawnPrepare(
+        header=header,
+        commit_self_seed=common.commit_self_seed,
+        commit_box_key=common.commit_box_key,
+        box=common.box,
+        dealt=common.dealt,
+        holders=tuple(range(k)),
+        others=bytes((partners - k) * m.SHORT_HASH_BYTES),
+    )
+
+
+def _train(parameters: Parameters, alive: int) -> TrainRequest:
+    """What a party is told when so many are alive, and all its k dealers, in zeros. Where share-holders are drawn, k is the mean."""
+    from stfed.secagg import messages as m
+
+    header, k = m.Header(run=0, epoch=1, round=1), parameters.k
+    delivery = m.Delivery(bytes(m.SEALED_SHARES_BYTES), bytes(m.COMMITMENT_BYTES), bytes(m.SHORT_HASH_BYTES), bytes(m.SHORT_HASH_BYTES))
+    deliveries = (delivery,) * k
+    if parameters.graph != "k-out":
+        return m.TrainRequest(header=header, alive=tuple(range(alive)), deliveries=deliveries)
+    return m.DrawnTrainRequest(header=header, alive=tuple(range(alive)), deliveries=deliveries, dealers=tuple(range(k)))
+
+
+def directory_bytes(parameters: Parameters, joined_bytes: int) -> int:
+    """What the first PREPARE of an epoch has besides: everybody's JOIN."""
+    return parameters.n * (4 + joined_bytes)
+
+
+def masks(parameters: Parameters) -> int:
+    """How many masks of the vector's length a party adds, its own among them; where share-holders are drawn, on average.
+
+    A pair shares a mask if either has drawn the other.
+    """
+    n, k = parameters.n, parameters.k
+    return 1 + (round(2 * k - k * k / (n - 1)) if parameters.graph == "k-out" else k)
