@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-digits test check lint types bench bench-files vectors clean
+.PHONY: help run run-digits deploy-demo formal test check lint types bench bench-files vectors clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,12 @@ run: $(STAMP)  ## ten hospitals train together in secure rounds, on real data
 
 run-digits: $(STAMP)  ## twenty parties train a CNN on real digit images
 	$(BIN)/python -m examples.hospitals configs/digits.toml
+
+deploy-demo: $(STAMP)  ## a SuperLink and seven SuperNodes with TLS, in malicious mode; each phase loses one; takes some minutes
+	$(BIN)/python -m examples.deployment
+
+formal: $(STAMP)  ## every schedule of a small round against a lying coordinator, in a model checker
+	$(BIN)/python -m tests.formal
 
 test: lint types  ## everything that CI checks: lint, types, import contract, all tests, the wheel
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -1,0 +1,1 @@
+"""A deployment on one machine, with everything that can go wrong: `python -m examples.deployment`."""

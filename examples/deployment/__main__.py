@@ -1,0 +1,75 @@
+"""deployment: a SuperLink and seven SuperNodes as separate processes, TLS, SuperNode authentication, malicious mode, and what goes wrong.
+
+    python -m examples.deployment [FOLDER]
+
+A SuperNode is killed in each phase of a round, the SuperLink is restarted, a stranger and somebody in the middle try to come in, and in the
+end everything that the coordinator ever received is searched for what the wards computed. The exit code is 0 only if all of it held.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from examples.deployment.acts import Play
+from examples.deployment.rows import table
+from stfed.errors import StfedError
+
+WARDS = 7
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the play; the exit code is 1 if something did not hold."""
+    if len(arguments) > 1:
+        print("usage: python -m examples.deployment [FOLDER]", file=sys.stderr)
+        return 2
+    console = Console(width=None if Console().is_terminal else 140, highlight=False)
+    root = Path(arguments[0]) if arguments else Path(tempfile.mkdtemp(prefix="stfed-deployment-"))
+    if root.exists() and any(root.iterdir()):
+        print(f"error: {root} is not empty", file=sys.stderr)
+        return 2
+    started = time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(f"[dim]{time.monotonic() - started:6.1f} s[/]  {text}")
+
+    try:
+        with contextlib.ExitStack() as stack:
+            play = Play(stack, root.resolve(), WARDS, say)
+            for act in acts(play):
+                act()
+    except StfedError as error:
+        console.print(f"[red]error[/]: {escape(error.message)}", soft_wrap=True)
+        console.print(f"logs are in {root}", soft_wrap=True)
+        return 1
+    console.print(table(play.rows))
+    held = all(row.held for row in play.rows)
+    console.print(f"{'[green]everything held[/]' if held else '[red]NOT everything held[/]'}, {time.monotonic() - started:.0f} s; ", end="")
+    console.print(f"what every machine kept is in {root}", soft_wrap=True)
+    return 0 if held else 1
+
+
+def acts(play: Play) -> list[Callable[[], None]]:
+    """The play, in order."""
+    return [
+        play.open,
+        lambda: play.secure_round(1, {"join": 0, "confirm": 1}),
+        lambda: play.secure_round(2, {"prepare": 2, "train": 3}),
+        lambda: play.secure_round(3, {"unmask": 4}, supervised=True),
+        play.restart_superlink,
+        play.control,
+        play.resumed_run,
+        play.check_models,
+        play.search,
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
