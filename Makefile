@@ -17,7 +17,7 @@ run: $(STAMP)  ## ten hospitals train together in secure rounds, on real data
 run-digits: $(STAMP)  ## twenty parties train a CNN on real digit images
 	$(BIN)/python -m examples.hospitals configs/digits.toml
 
-deploy-demo: $(STAMP)  ## a SuperLink and seven SuperNodes with TLS, in malicious mode; each phase loses one; takes some minutes
+deploy-demo: $(STAMP)  ## a SuperLink and eight SuperNodes with TLS, in malicious mode; each phase loses one; takes some minutes
 	$(BIN)/python -m examples.deployment
 
 formal: $(STAMP)  ## every schedule of a small round against a lying coordinator, in a model checker

@@ -1,4 +1,4 @@
-"""deployment: a SuperLink and seven SuperNodes as separate processes, TLS, SuperNode authentication, malicious mode, and what goes wrong.
+"""deployment: a SuperLink and eight SuperNodes as separate processes, TLS, SuperNode authentication, malicious mode, and what goes wrong.
 
     python -m examples.deployment [FOLDER]
 
@@ -22,7 +22,7 @@ from examples.deployment.acts import Play
 from examples.deployment.rows import table
 from stfed.errors import StfedError
 
-WARDS = 7
+WARDS = 8
 
 
 def main(arguments: list[str]) -> int:
