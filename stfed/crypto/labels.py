@@ -29,6 +29,8 @@ class Label(bytes, Enum):
     GRAPH = b"stfed/secagg/graph/1"
     TRANSCRIPT = b"stfed/secagg/transcript/1"
     MODEL = b"stfed/secagg/model/1"
+    RUN_CONFIG = b"stfed/secagg/run-config/1"
+    FUNCTION_INPUT = b"stfed/secagg/function-input/1"
     COMMIT_SELF_SEED = b"stfed/secagg/commit-self-seed/1"
     COMMIT_BOX_KEY = b"stfed/secagg/commit-box-key/1"
     COMMIT_PAIRWISE_SEED = b"stfed/secagg/commit-pairwise-seed/1"

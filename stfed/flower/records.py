@@ -196,7 +196,7 @@ def config_digest(context: Context) -> bytes:
     writer = Writer().opaque(_encode_value(context.series_id)).u32(len(config))
     for key in sorted(config):
         writer.text(key).opaque(_encode_value(config[key]))
-    return kdf.digest(Label.MODEL, writer.getvalue())
+    return kdf.digest(Label.RUN_CONFIG, writer.getvalue())
 
 
 def bound_digest(message_type: str, group_id: str, digest: bytes, run_config: bytes) -> bytes:
@@ -209,7 +209,7 @@ def bound_digest(message_type: str, group_id: str, digest: bytes, run_config: by
         run_config: digest of the Context's run config (`config_digest`). It reaches a node from the SuperLink, which could hand every
             node another one: a learning rate of 1 for one party and of 0 for all others would make the sum that party's update.
     """
-    return kdf.digest(Label.MODEL, message_type.encode(), group_id.encode(), digest, run_config)
+    return kdf.digest(Label.FUNCTION_INPUT, message_type.encode(), group_id.encode(), digest, run_config)
 
 
 def _encode_value(value: object) -> bytes:

@@ -1,4 +1,4 @@
-"""Why a party refuses: one error for each rule that `protocol.md` marks, so that each has its own text and its own test.
+"""Why a party refuses: one error for each rule that `docs/protocol.md` marks, so that each has its own text and its own test.
 
 All of them are `PeerError`s: the coordinator asked for something that the protocol forbids, and the party answered with nothing.
 What a refusal says is safe to send back: it names the rule, numbers and public names, never a key, share or value.

@@ -51,6 +51,16 @@ def check_make_targets(block: str) -> None:
 
 
 def test_relative_links_lead_somewhere() -> None:
-    for document in DOCUMENTS:
-        for target in re.findall(r"\]\(((?!http)[^)#]+)\)", (ROOT / document).read_text()):
-            assert (ROOT / target).exists(), f"{document}: {target}"
+    pages = [*(ROOT / document for document in DOCUMENTS), *(ROOT / "docs").rglob("*.md")]
+    for page in pages:
+        for target, anchor in re.findall(r"\]\(((?!http)[^)#]*)(?:#([^)]+))?\)", page.read_text()):
+            found = page.parent / target if target else page
+            assert found.exists(), f"{page.relative_to(ROOT)}: {target}"
+            if anchor and found.suffix == ".md":
+                assert anchor in headings(found), f"{page.relative_to(ROOT)}: {target}#{anchor}"
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that Markdown renderers make of a page's headings."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}

@@ -419,7 +419,7 @@ def test_no_changed_byte_of_our_messages_ever_gives_a_wrong_sum(step: str, direc
 
 
 def test_a_vector_that_was_changed_on_the_way_is_another_update_of_that_party() -> None:
-    """What the protocol does not promise (protocol.md: a party may submit any vector): here, one ring word, so one coordinate."""
+    """What the protocol does not promise (docs/protocol.md: a party may submit any vector): here, one ring word, so one coordinate."""
     fault = {"action": "tamper", "node": 2, "step": "train", "record": "stfed.masked", "position": 4 * 35 + 2, "xor": 1}
     grid = apps.secure_grid(N, fault)
     result = apps.secure().start(grid, apps.model(), 1)

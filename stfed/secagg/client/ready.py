@@ -65,7 +65,7 @@ class Ready(ClientState):
             The next state and the reply.
 
         Raises:
-            RefusedError: one kind for each rule of `protocol.md` that the request breaks.
+            RefusedError: one kind for each rule of `docs/protocol.md` that the request breaks.
         """
         if request.directory:
             raise DirectoryError("a second directory in one epoch: the first one stands")

@@ -10,7 +10,7 @@ twice cannot be written down. What is per neighbour stands in the order of the s
 carries no names. Only where parties draw their share-holders themselves (malicious mode, large cohorts) do lists carry names, and two
 messages have another form: `DrawnPrepare` and `DrawnTrainRequest`.
 
-Message by message (`protocol.md`; the steps are those of Bonawitz et al., CCS 2017, and Bell et al., CCS 2020)::
+Message by message (`docs/protocol.md`; the steps are those of Bonawitz et al., CCS 2017, and Bell et al., CCS 2020)::
 
     JOIN      JoinRequest     ->   Join        once per epoch
     PREPARE   PrepareRequest  ->   Prepare     keys, shares, box, commitments
