@@ -8,6 +8,7 @@ end everything that the coordinator ever received is searched for what the wards
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import sys
 import tempfile
@@ -27,11 +28,16 @@ WARDS = 8
 
 def main(arguments: list[str]) -> int:
     """Runs the play; the exit code is 1 if something did not hold."""
-    if len(arguments) > 1:
-        print("usage: python -m examples.deployment [FOLDER]", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.deployment", description="A deployment in malicious mode, and what goes wrong."
+    )
+    parser.add_argument(
+        "folder", nargs="?", type=Path, help="an empty or new folder for what every machine keeps; a temporary one if left out"
+    )
+    parser.add_argument("--crash", action="store_true", help="sign nobody off who is killed; Flower has to notice, which takes minutes")
+    asked = parser.parse_args(arguments)
     console = Console(width=None if Console().is_terminal else 140, highlight=False)
-    root = Path(arguments[0]) if arguments else Path(tempfile.mkdtemp(prefix="stfed-deployment-"))
+    root = asked.folder or Path(tempfile.mkdtemp(prefix="stfed-deployment-"))
     if root.exists() and any(root.iterdir()):
         print(f"error: {root} is not empty", file=sys.stderr)
         return 2
@@ -42,7 +48,7 @@ def main(arguments: list[str]) -> int:
 
     try:
         with contextlib.ExitStack() as stack:
-            play = Play(stack, root.resolve(), WARDS, say)
+            play = Play(stack, root.resolve(), WARDS, say, crash=asked.crash)
             for act in acts(play):
                 act()
     except StfedError as error:

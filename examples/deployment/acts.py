@@ -32,6 +32,8 @@ class Play:
         root: where the machines' folders are made.
         number: of wards.
         say: tells the audience.
+        crash: nobody signs off a ward that is killed, as in real life: a step then ends when Flower notices that it is gone, in a minute
+            or so, and no sooner is the ward let in again. Otherwise the play signs it off with its key, which saves these minutes.
 
     Attributes:
         rows: what was tried, and whether it held.
@@ -41,6 +43,7 @@ class Play:
     root: Path
     number: int
     say: Callable[[str], None]
+    crash: bool = False
     rows: list[Row] = field(default_factory=list)
     killed: list[tuple[int, str, SuperNode]] = field(default_factory=list)
 
@@ -85,13 +88,15 @@ class Play:
             self.say(f"round {number}: SIGKILL to {ward.name}, which had answered {step.upper()} and not sent it")
             held.unlink()
             self.killed.append((number, step, ward))
-            if not (supervised and index == max(kills.values())):
+            if not self.crash and not (supervised and index == max(kills.values())):
                 ward.say_goodbye()
                 ward.start()
         self._wait((self.coordinator.gate / f"{number}.done").exists, f"round {number} did not end")
         event = self._events("round")[-1]
         self._note_kills(number, kills, event)
         if not supervised:
+            for index in kills.values() if self.crash else ():
+                self.say(f"{self.wards[index].name}: let in again at attempt {self._supervise(self.wards[index])}")
             self._wait_for_wards()
 
     def restart_superlink(self) -> None:
