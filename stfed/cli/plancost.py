@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 METRICS = 32
 """Metric slots of the vector: the coordinator's default."""
-SEED_BYTES = 32
-"""A pairwise seed in the box."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +105,7 @@ def _prepare(parameters: Parameters) -> Prepare:
     """What a party of these parameters says, in zeros."""
     from stfed.crypto.aead import TAG_BYTES
     from stfed.secagg import messages as m
+    from stfed.secagg.server.links import SEED_BYTES
 
     header, k = m.Header(run=0, epoch=1, round=1), parameters.k
     drawn = parameters.graph == "k-out"
@@ -121,15 +120,7 @@ def _prepare(parameters: Parameters) -> Prepare:
     )
     if not drawn:
         return common
-    return m.DrawnPrepare(
-        header=header,
-        commit_self_seed=common.commit_self_seed,
-        commit_box_key=common.commit_box_key,
-        box=common.box,
-        dealt=common.dealt,
-        holders=tuple(range(k)),
-        others=bytes((partners - k) * m.SHORT_HASH_BYTES),
-    )
+    return m.DrawnPrepare.of(common, tuple(range(k)), bytes((partners - k) * m.SHORT_HASH_BYTES))
 
 
 def _train(parameters: Parameters, alive: int) -> TrainRequest:

@@ -62,6 +62,7 @@ class Roll:
         self._roster, self.blame = roster, Blame()
         self._enrolment: Enrolment | None = None
         self._knows_directory: set[int] = set()
+        self._node_of: dict[bytes, int] = {}
         self._members: dict[int, str] = {}
         self._absent: dict[int, Drop] = {}
         self._failures: dict[int, int] = {}
@@ -105,12 +106,9 @@ class Roll:
 
     def excluded(self) -> dict[int, Drop]:
         """Who of the epoch is left out of its rounds for what happened before, and why."""
-        enrolment = self._enrolment
-        if enrolment is None or self._roster is None:
+        if self._roster is None:
             return {}
-        directory = enrolment.directory
-        node_of = {directory.join(index).identity: node for index, node in enumerate(enrolment.nodes)}
-        return self.blame.left_out(node_of, corrupt_parties(len(self._roster), self._settings.gamma))
+        return self.blame.left_out(self._node_of, corrupt_parties(len(self._roster), self._settings.gamma))
 
     def accuse(self, index: int, drop: Drop) -> None:
         """A party is at fault for a round.
@@ -193,8 +191,8 @@ class Roll:
             ) from None
         joined = set(enrolment.nodes)
         if self._roster is not None:
-            identities = (enrolment.directory.join(index).identity for index in range(len(enrolment.nodes)))
-            self._members = {node: self._roster.member(identity) for node, identity in zip(enrolment.nodes, identities, strict=True)}
+            self._node_of = {enrolment.directory.join(index).identity: node for index, node in enumerate(enrolment.nodes)}
+            self._members = {node: self._roster.member(identity) for identity, node in self._node_of.items()}
         # Who joins may still refuse every PREPARE, so only a PREPARE resets the back-off.
         for node in joined:
             self._absent.pop(node, None)

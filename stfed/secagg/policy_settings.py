@@ -218,7 +218,13 @@ SECTIONS: Mapping[str, tuple[Setting, ...]] = {
         ),
     ),
     "rounds": (
-        Setting("max_rounds", whole, "Most sums in one run: training and evaluation, failed ones too. Default: any number.", "500"),
+        Setting(
+            "max_rounds",
+            whole,
+            "Most sums in one run: training and evaluation, failed ones too.\n"
+            "Default: any number; in malicious mode 2^24, which is also the most.",
+            "500",
+        ),
         Setting("max_skipped_rounds", whole, "How far the number of a round may jump. Each one skipped costs a hash per party."),
         Setting(
             "allow_repeats",

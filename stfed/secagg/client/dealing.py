@@ -107,7 +107,5 @@ def deal(facts: RoundFacts, own: int, places: Places, round_keys: Mapping[int, b
     )
     prepare = Prepare(header=header, commit_self_seed=commit_b, commit_box_key=commit_z, box=box, dealt=dealt)
     if facts.drawn:
-        prepare = DrawnPrepare(
-            header=header, commit_self_seed=commit_b, commit_box_key=commit_z, box=box, dealt=dealt, holders=holders, others=others
-        )
+        prepare = DrawnPrepare.of(prepare, holders, others)
     return Dealt(prepare, self_seed, seeds, incoming)

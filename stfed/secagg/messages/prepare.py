@@ -149,14 +149,19 @@ class DrawnPrepare(Prepare):
         writer.opaque(self.others)
 
     @classmethod
+    def of(cls, prepare: Prepare, holders: tuple[int, ...], others: bytes) -> Self:
+        """What `prepare` says, of a party that has drawn `holders`."""
+        return cls(
+            header=prepare.header,
+            commit_self_seed=prepare.commit_self_seed,
+            commit_box_key=prepare.commit_box_key,
+            box=prepare.box,
+            dealt=prepare.dealt,
+            holders=holders,
+            others=others,
+        )
+
+    @classmethod
     def _read(cls, reader: Reader, header: Header) -> Self:
         common = Prepare._read(reader, header)
-        return cls(
-            header=header,
-            commit_self_seed=common.commit_self_seed,
-            commit_box_key=common.commit_box_key,
-            box=common.box,
-            dealt=common.dealt,
-            holders=read_parties(reader, "holders"),
-            others=reader.opaque("others", max_bytes=MAX_NEIGHBOURS * SHORT_HASH_BYTES),
-        )
+        return cls.of(common, read_parties(reader, "holders"), reader.opaque("others", max_bytes=MAX_NEIGHBOURS * SHORT_HASH_BYTES))
