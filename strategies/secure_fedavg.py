@@ -2,7 +2,7 @@
 
 FedAvg (McMahan et al., AISTATS 2017) needs only the weighted mean, which is what a secure sum gives. `clip` is the one setting to think
 about: the largest change of one weight in one round. Too small cuts updates (the coordinator warns), too large costs precision, which with
-32 bits hardly matters.
+32 bits hardly matters. With `value-bits` it decides: docs/precision.md.
 """
 
 from __future__ import annotations

@@ -39,7 +39,11 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument("--graph", choices=("auto", "complete", "sparse"), default="auto", help="who is whose neighbour (default auto)")
     parser.add_argument("--params", type=int, metavar="D", help="model parameters, for the cost of a round")
-    parser.add_argument("--ring-bits", type=int, default=32, metavar="B", help="bits of one masked parameter, 8 to 64 (default 32)")
+    bits = parser.add_mutually_exclusive_group()
+    bits.add_argument("--ring-bits", type=int, metavar="B", help="bits of one masked parameter, 8 to 64 (default 32)")
+    bits.add_argument(
+        "--value-bits", type=int, metavar="V", help="bits of precision of one party's parameter, 2 to 62, in the smallest ring"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(handler=_plan)
 
@@ -58,7 +62,7 @@ def _plan(arguments: argparse.Namespace) -> int:
 
     if arguments.params is not None and arguments.params < 0:
         raise LocalError(f"a model has no {arguments.params} parameters", hint="give the number of values that are averaged")
-    if not 8 <= arguments.ring_bits <= 64:
+    if arguments.ring_bits is not None and not 8 <= arguments.ring_bits <= 64:
         raise LocalError(f"a ring of {arguments.ring_bits} bits", hint="use 8 to 64")
     parameters = choose(
         arguments.parties,
@@ -68,7 +72,7 @@ def _plan(arguments: argparse.Namespace) -> int:
         roster=_roster(arguments.roster),
         graph=arguments.graph,
     )
-    cost = _cost(parameters, arguments.params, arguments.ring_bits)
+    cost = _cost(parameters, arguments.params, arguments.ring_bits, arguments.value_bits)
     if arguments.json:
         print_json(_facts(parameters) | cost)
     else:
@@ -86,12 +90,13 @@ def _roster(given: str | None) -> int | None:
     return int(given) if given.isascii() and given.isdigit() else len(PartyRoster(Roster.read(given)))
 
 
-def _cost(parameters: Parameters, values: int | None, ring_bits: int) -> dict[str, Any]:
+def _cost(parameters: Parameters, values: int | None, ring_bits: int | None, value_bits: int | None) -> dict[str, Any]:
     """What a round costs one party, and with a model what a whole round moves."""
     from stfed.cli.plancost import directory_bytes, masks, plan_of, steps
     from stfed.encoding.vector import payload_bytes
 
-    found = steps(parameters, values or 0, ring_bits)
+    plan = plan_of(parameters.n, values or 0, 32 if ring_bits is None else ring_bits, value_bits)
+    found = steps(parameters, plan)
     cost: dict[str, Any] = {
         "steps": [asdict(step) for step in found],
         "directory_bytes": directory_bytes(parameters, found[0].up_bytes),
@@ -101,8 +106,8 @@ def _cost(parameters: Parameters, values: int | None, ring_bits: int) -> dict[st
         return cost
     return cost | {
         "params": values,
-        "ring_bits": ring_bits,
-        "vector_bytes": payload_bytes(plan_of(parameters.n, values, ring_bits)),
+        "ring_bits": plan.ring_bits,
+        "vector_bytes": payload_bytes(plan),
         "upload_bytes": sum(step.up_bytes for step in found[1:]),
     }
 

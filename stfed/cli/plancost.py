@@ -33,16 +33,12 @@ class Step:
     up_bytes: int
 
 
-def steps(parameters: Parameters, values: int, ring_bits: int) -> list[Step]:
+def steps(parameters: Parameters, plan: EncodingPlan) -> list[Step]:
     """The steps of a round of which everybody sees the end; where share-holders are drawn, for a party that k others have drawn, the mean.
 
     Args:
         parameters: of the cohort.
-        values: parameters of the model.
-        ring_bits: bits of one masked parameter.
-
-    Raises:
-        LocalError: the ring is too small for so many parties, or the model too large.
+        plan: how its vectors are encoded, see `plan_of`.
     """
     from stfed.crypto.shamir import SHARE_BYTES
     from stfed.encoding import MetricSchema
@@ -53,7 +49,6 @@ def steps(parameters: Parameters, values: int, ring_bits: int) -> list[Step]:
     n, k = parameters.n, parameters.k
     malicious = parameters.mode is Mode.MALICIOUS
     header = m.Header(run=0, epoch=1, round=1)
-    plan = plan_of(n, values, ring_bits)
 
     def up(message: Message) -> int:
         return len(replace(message, signature=bytes(m.MAX_SIGNATURE_BYTES) if malicious else b"").encode())
@@ -93,12 +88,19 @@ def steps(parameters: Parameters, values: int, ring_bits: int) -> list[Step]:
     return found
 
 
-def plan_of(n: int, values: int, ring_bits: int) -> EncodingPlan:
-    """The encoding of a model that is one nameless tensor."""
+def plan_of(n: int, values: int, ring_bits: int, value_bits: int | None = None) -> EncodingPlan:
+    """The encoding of a model that is one nameless tensor, rotated if `value_bits` is given, as the coordinator's default is.
+
+    Raises:
+        LocalError: the ring is too small for so many parties, or the model too large.
+    """
     from stfed.encoding import EncodingPlan
+    from stfed.encoding.rotation import SEED_BYTES, Rotation
     from stfed.encoding.tensors import TensorSpec
 
-    return EncodingPlan((TensorSpec("", "float32", (values,)),), n, ring_bits, metric_slots=METRICS)
+    rotation = None if value_bits is None else Rotation(bytes(SEED_BYTES))
+    model = (TensorSpec("", "float32", (values,)),)
+    return EncodingPlan(model, n, ring_bits, metric_slots=METRICS, value_bits=value_bits, rotation=rotation)
 
 
 def _prepare(parameters: Parameters) -> Prepare:

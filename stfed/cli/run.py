@@ -144,7 +144,7 @@ class Progress:
         self._rounds = event["num_rounds"]
         settings = event["settings"]
         self._console.print(
-            f"[bold]{event['strategy']}[/] over secure sums: {settings['mode']}, {settings['ring_bits']}-bit ring, "
+            f"[bold]{event['strategy']}[/] over secure sums: {settings['mode']}, {_precision(settings)}, "
             f"clip {settings['clip']:g}, "
             f"up to {settings['gamma']:.0%} of the parties corrupt, {settings['delta']:.0%} dropping",
             highlight=False,
@@ -205,6 +205,11 @@ def print_files(console: Console, folder: Path) -> None:
         model, keys = f"{place}/models/{models[-1].name}", f"--identity {place}/key --trusted {place}/coordinator.pub"
         for command in (f"inspect {model}", f"open {model} {keys} --out model.safetensors", f"audit verify {place}/audit.db"):
             console.print(f"  stfed {command}", style="dim", highlight=False)
+
+
+def _precision(settings: Mapping[str, Any]) -> str:
+    bits = f"{settings['ring_bits']}-bit ring" if settings.get("value_bits") is None else f"{settings['value_bits']}-bit values"
+    return f"{bits}, rotated" if settings.get("rotation") else bits
 
 
 def _relative(path: Path) -> Path:

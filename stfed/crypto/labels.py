@@ -41,6 +41,8 @@ class Label(bytes, Enum):
     BOX_AD = b"stfed/secagg/box-ad/1"
     SIGN_MESSAGE = b"stfed/secagg/sign-message/1"
     SIGN_SURVIVORS = b"stfed/secagg/sign-survivors/1"
+    # encoding
+    ROTATION = b"stfed/encoding/rotation/1"
     # party's store
     STORE_RECORD = b"stfed/party/store-record/1"
     STORE_RATCHET = b"stfed/party/store-ratchet/1"
@@ -68,3 +70,7 @@ class Label(bytes, Enum):
     # key service
     KEY_REQUEST = b"stfed/keyserver/request/1"
     KEY_REPLY = b"stfed/keyserver/reply/1"
+    # sharded unmasking
+    SHARD_KEY = b"stfed/shards/key/1"
+    SHARD_REQUEST = b"stfed/shards/request/1"
+    SHARD_REPLY = b"stfed/shards/reply/1"

@@ -7,11 +7,13 @@ of a vector (`stfed.encoding.vector`), where each number lies in them, and a pro
         n (q + 1) <= 2^(b-1) - 1        (b = `ring_bits`, n = `parties`)
     the sum over any of the n parties lies in [-(2^(b-1) - 1), 2^(b-1) - 1], where the centred representative mod 2^b is the number.
 
-n is the whole cohort and not the survivors, so the proof holds whoever drops. All other numbers are `WideFormat`s with a proof of their
-own.
+n is the whole cohort and not the survivors, so the proof holds whoever drops. It holds for any data: a coordinate is cut to [-c, c] before
+it becomes a word, and where vectors are rotated (`stfed.encoding.rotation`) it is cut behind the rotation. All other numbers are
+`WideFormat`s with a proof of their own.
 
 What precision costs: one ring unit is c / q of the weighted delta w/W * (trained - received), so a mean has resolution c/q * count * W /
-total weight. `max_weight` close to the real weights and `clip` close to the real deltas give the most.
+total weight. `max_weight` close to the real weights and `clip` close to the real deltas give the most. `value_bits` says how many bits that
+q has and leaves the ring to follow: the smallest b for n parties.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import numpy as np
 
 from stfed.encoding.arrays import INTEGER_CHANGE, Array, describe
 from stfed.encoding.pack import lane_dtype
+from stfed.encoding.rotation import SEED_BYTES, Rotation
 from stfed.encoding.tensors import MAX_DIMENSIONS, MAX_NAME_BYTES, MAX_WORDS, TensorSpec, check_name
 from stfed.encoding.wide import WideFormat, exact, nearest
 from stfed.errors import DecodeError, LocalError
@@ -33,6 +36,7 @@ from stfed.wire import Reader, Writer
 
 VERSION = 1
 MIN_RING_BITS, MAX_RING_BITS = 8, 64
+MIN_VALUE_BITS, MAX_VALUE_BITS = 2, 62
 MAX_PARTIES = 1 << 24
 MAX_TENSORS = 100_000
 MAX_METRIC_SLOTS = 1 << 16
@@ -47,6 +51,16 @@ METRIC_NOISE = 1 << 39
 """Half the width, in steps, of the noise on a weighted metric: 2^-31, so a mean is off by less than 4.7e-10 parties per unit of weight."""
 MAX_METRIC = 1 << 53
 """Largest |metric|: every integer that a double holds exactly, so losses, counts, bytes and times in nanoseconds of a run all fit."""
+
+
+ROTATED_ERROR = 23
+"""By what the largest error grows where vectors are rotated. A coordinate is a combination of those of two blocks at most, with
+coefficients whose squares add up to 1, so their sizes add up to sqrt(512) at most."""
+
+
+def fewest_ring_bits(value_bits: int, parties: int) -> int:
+    """The smallest b in which n parties have q >= 2^(v-1) - 1, v = `value_bits`: with n 2^(v-1) <= 2^(b-1) - 1."""
+    return max((parties << (value_bits - 1)).bit_length() + 1, MIN_RING_BITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +89,15 @@ class EncodingPlan:
     Attributes:
         tensors: the model, in the order in which it lies in the vector. May be empty: an evaluation sends weight and metrics only.
         parties: n, the size of the cohort; the sum of any n vectors or fewer is safe.
-        ring_bits: b, 8 to 64; the ring is Z/2^b.
-        clip: c, the largest change of a coordinate that is sent as it is; larger ones are cut to it and counted.
+        ring_bits: b, 8 to 64; the ring is Z/2^b. With `value_bits` it follows from those and n, whatever is given here.
+        clip: c, the largest change of a coordinate that is sent as it is; larger ones are cut to it and counted. With a rotation these are
+            the rotated coordinates, whose root mean square is that of the others.
         max_weight: W, the largest weight, at most 2^40. A larger one counts as W; how many did is in the sum.
         uniform: every party weighs 1, whatever its `weight_key` says; that number then never leaves the party, not even in the sum.
         metric_slots: how many metrics there may be.
         weight_key: the metric that is the weight, as in Flower's `weighted_by_key`; it takes no slot.
+        value_bits: v, 2 to 62: q is at least 2^(v-1) - 1, and b the smallest that allows it. What is left over in the ring makes q larger.
+        rotation: what all float tensors, one behind the other, are rotated by.
 
     Raises:
         LocalError: a setting out of its range, or settings that cannot be met together, with the reason.
@@ -94,9 +111,20 @@ class EncodingPlan:
     uniform: bool = False
     metric_slots: int = 32
     weight_key: str = "num-examples"
+    value_bits: int | None = None
+    rotation: Rotation | None = None
 
     def __post_init__(self) -> None:
         _between("parties", self.parties, 1, MAX_PARTIES)
+        if self.value_bits is not None:
+            _between("value_bits", self.value_bits, MIN_VALUE_BITS, MAX_VALUE_BITS)
+            ring_bits = fewest_ring_bits(self.value_bits, self.parties)
+            if ring_bits > MAX_RING_BITS:
+                raise LocalError(
+                    f"value_bits={self.value_bits} for {self.parties} parties takes a ring of {ring_bits} bits, over {MAX_RING_BITS}",
+                    hint=f"set value_bits to at most {self.value_bits - (ring_bits - MAX_RING_BITS)}",
+                )
+            object.__setattr__(self, "ring_bits", ring_bits)
         _between("ring_bits", self.ring_bits, MIN_RING_BITS, MAX_RING_BITS)
         _between("clip", self.clip, *CLIP_RANGE)
         _between("max_weight", self.max_weight, 2.0**-WEIGHT_FRACTION_BITS, MAX_WEIGHT)
@@ -157,8 +185,24 @@ class EncodingPlan:
         Each party rounds by less than one unit, so the sum is off by less than `count` units. The second term covers the eight roundings of
         double arithmetic on the way, which matter in rings of over 50 bits only. Not in it: what was clipped (counted apart) and the last
         rounding of the result to the tensor's own dtype.
+
+        Rotated back, an error is an orthonormal combination of up to 512 such errors, so it is at most 23 times as large. That holds always
+        and is never close: the errors of stochastic rounding are independent and centred, so by Hoeffding's inequality a coordinate is off
+        by more than s sqrt(count) units with probability 2 exp(-2 s^2) at most, rotated or not. The second term is then that of two
+        rotations of blocks whose 2-norm is at most 23 c (see `rotation.ROUNDING`). One clipped coordinate spreads over its whole block.
         """
-        return count * self.step * float(self.max_weight) / float(total_weight) + self.clip * 2.0**-50
+        units = count * self.step * float(self.max_weight) / float(total_weight)
+        if self.rotation is None:
+            return units + self.clip * 2.0**-50
+        return ROTATED_ERROR * units + self.clip * 2.0**-36
+
+    def clip_is_too_small(self, clipped: int, count: int) -> bool:
+        """Whether so many clipped coordinates of `count` parties ask for a larger clip.
+
+        Any does; but rotated coordinates have nearly normal tails, of which the best clip for few bits cuts a little (docs/precision.md):
+        there it takes one in 1,000.
+        """
+        return clipped > (0 if self.rotation is None else count * self.vector_length / 1000)
 
     @property
     def max_weight_units(self) -> int:
@@ -250,6 +294,8 @@ class EncodingPlan:
             .u8(self.uniform)
             .u32(self.metric_slots)
             .text(self.weight_key)
+            .u8(self.value_bits or 0)
+            .opaque(self.rotation.seed if self.rotation else b"")
             .getvalue()
         )
 
@@ -271,8 +317,13 @@ class EncodingPlan:
             if uniform > 1:
                 raise reader.fail("uniform", "is neither 0 nor 1")
             metric_slots, weight_key = reader.u32("metric_slots"), reader.text("weight_key", max_bytes=MAX_NAME_BYTES)
+            value_bits, seed = reader.u8("value_bits") or None, reader.opaque("rotation", max_bytes=SEED_BYTES)
             reader.end()
-            return cls(tensors, parties, ring_bits, clip, max_weight, bool(uniform), metric_slots, weight_key)
+            rotation = Rotation(seed) if seed else None
+            plan = cls(tensors, parties, ring_bits, clip, max_weight, bool(uniform), metric_slots, weight_key, value_bits, rotation)
+            if plan.ring_bits != ring_bits:
+                raise reader.fail("ring_bits", f"is {ring_bits}, {value_bits} bits a value for {parties} parties make it {plan.ring_bits}")
+            return plan
         except LocalError as error:
             raise DecodeError(f"encoding plan: {error.message}", hint=error.hint) from None
 

@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
+from stfed.crypto.kdf import digest
+from stfed.crypto.labels import Label
 from stfed.encoding import Array, EncodingPlan
+from stfed.encoding.rotation import SEED_BYTES, Rotation
 from stfed.errors import LocalError
 from stfed.secagg.params import GraphChoice, Mode, Parameters, choose, corrupt_parties, dropped_parties
 from stfed.secagg.policy import Policy
+
+_RING_BITS = 32
+"""One ring word is one 32-bit word: as many bytes as the float32 that it stands for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +29,20 @@ class Settings:
         graph: "complete", "sparse", or "auto" (complete up to 32 parties, 128 in malicious mode, then the smallest secure degree).
         neighbours: k, checked instead of chosen.
         threshold: t, checked instead of chosen.
-        ring_bits: b, bits of a ring word and of a parameter on the wire, 8 to 64.
-        clip: largest change of one coordinate of the model in one round; larger ones are cut to it and counted.
+        ring_bits: b, bits of a ring word and of a parameter on the wire, 8 to 64. 32 if neither this nor `value_bits` is given: then the
+            mean is that of plain floats for all purposes, with a clip that need not be known well.
+        value_bits: bits of precision of one parameter of one party, 2 to 62, instead of `ring_bits`; b is the smallest for the parties of a
+            round, v + ceil(log2 n) + 1 or less. 8 to 10 are enough with a clip that fits (docs/precision.md).
+        rotation: rotate blocks of 256 coordinates by a random Hadamard matrix first, so that few bits serve a model with a few large
+            changes and many small ones. Left out: yes with `value_bits`, no with `ring_bits`.
+        clip: largest change of one coordinate of the model in one round; larger ones are cut to it and counted. With a rotation: of one
+            rotated coordinate, which is nearly normal with the update's own root mean square: 8 times that is a good clip.
         max_weight: largest weight (num-examples) of a party. The closer to the real ones, the more precise the mean. A larger one counts
             as this one, and the coordinator is told, through the sum, how many did.
         uniform: every party counts the same (max_weight is not used), and its num-examples never leaves it. Without this, the exact total
             weight of each round is part of the result, and the difference of two rounds is the weight of whoever took part in only one.
         metric_slots: how many metrics a reply may have.
+        prepare_ahead: send the PREPARE of the next round along with the UNMASK of this one, where the next one can be foreseen.
         light_timeout_s: how long JOIN, PREPARE, CONFIRM and UNMASK wait for a party. TRAIN waits as long as `start(timeout=...)` says.
         allow_insecure: run malicious mode although the SuperLink has no TLS, or nobody can tell.
         on_failure: what a round does that cannot be finished securely: "raise", or "skip" (log the error, keep the model, go on).
@@ -41,11 +54,14 @@ class Settings:
     graph: GraphChoice = "auto"
     neighbours: int | None = None
     threshold: int | None = None
-    ring_bits: int = 32
+    ring_bits: int | None = None
+    value_bits: int | None = None
+    rotation: bool | None = None
     clip: float = 8.0
     max_weight: float = 10_000.0
     uniform: bool = False
     metric_slots: int = 32
+    prepare_ahead: bool = True
     light_timeout_s: float = 120.0
     allow_insecure: bool = False
     on_failure: Literal["raise", "skip"] = "raise"
@@ -55,7 +71,13 @@ class Settings:
             object.__setattr__(self, "mode", _mode_named(self.mode))
         if not isinstance(self.mode, Mode):
             raise LocalError(f"mode is {self.mode!r}", hint="use a Mode or its name")
-        for name in ("uniform", "allow_insecure"):
+        if self.ring_bits is not None and self.value_bits is not None:
+            raise LocalError("ring_bits and value_bits are both given", hint="leave one out: either follows from the other")
+        if self.rotation is None:
+            object.__setattr__(self, "rotation", self.value_bits is not None)
+        if self.ring_bits is None and self.value_bits is None:
+            object.__setattr__(self, "ring_bits", _RING_BITS)
+        for name in ("uniform", "rotation", "prepare_ahead", "allow_insecure"):
             if not isinstance(getattr(self, name), bool):
                 raise LocalError(f"{name} is {getattr(self, name)!r}", hint="use True or False")
         if isinstance(self.light_timeout_s, str | bool | None) or not self.light_timeout_s > 0:
@@ -70,12 +92,28 @@ class Settings:
         corrupt_parties(2, self.gamma), dropped_parties(2, self.delta)
         self.plan({}, 2)
 
-    def plan(self, arrays: Mapping[str, Array], parties: int, weight_key: str = "num-examples") -> EncodingPlan:
-        """The encoding of a round over these arrays, or the reason why there is none."""
+    @property
+    def precision(self) -> str:
+        """How precise, and how rotated, in words."""
+        bits = f"{self.ring_bits}-bit ring" if self.value_bits is None else f"{self.value_bits}-bit values"
+        return f"{bits}, rotated" if self.rotation else bits
+
+    def plan(self, arrays: Mapping[str, Array], parties: int, weight_key: str = "num-examples", run: int = 0) -> EncodingPlan:
+        """The encoding of a round over these arrays, or the reason why there is none.
+
+        Args:
+            arrays: the model that is sent; none for an evaluation, which has nothing to rotate.
+            parties: n.
+            weight_key: the metric that is the weight.
+            run: the run's number, from which the rotation follows: parties ask for one encoding in a whole run, restarts included.
+        """
+        seed = digest(Label.ROTATION, run.to_bytes(8, "big"))[:SEED_BYTES]
         return EncodingPlan.for_arrays(
             arrays,
             parties=parties,
-            ring_bits=self.ring_bits,
+            ring_bits=_RING_BITS if self.ring_bits is None else self.ring_bits,  # with value_bits it counts for nothing
+            value_bits=self.value_bits,
+            rotation=Rotation(seed) if self.rotation and arrays else None,
             clip=self.clip,
             max_weight=1 if self.uniform else self.max_weight,
             uniform=self.uniform,

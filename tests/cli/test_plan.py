@@ -140,7 +140,7 @@ def test_the_bytes_are_those_of_a_round(parameters: Parameters) -> None:
     crossed: Counter[tuple[str, str]] = Counter()
     for name, direction, _, data in protocol.log:
         crossed[name, direction] += len(data)
-    found = steps(parameters, 50, 24)
+    found = steps(parameters, plan)
     assert [step.name.lower() for step in found] == list(dict.fromkeys(name for name, _ in crossed))
     for step in found:
         first = directory_bytes(parameters, found[0].up_bytes) if step.name == "PREPARE" else 0
@@ -314,3 +314,12 @@ def test_help_imports_nothing_heavy() -> None:
     code = "import sys; from stfed.cli import main; main(['--help']); print(sorted({'numpy', 'flwr', 'torch', 'rich'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_value_bits_take_the_smallest_ring_for_the_cohort(capsys: pytest.CaptureFixture[str]) -> None:
+    for parties, ring_bits in (("10", 12), ("50", 14), ("1000", 18)):
+        facts = plan_json(capsys, "--parties", parties, "--params", "100000", "--value-bits", "8")
+        assert facts["ring_bits"] == ring_bits
+        assert 0 < facts["vector_bytes"] - 100_000 * ring_bits // 8 < 1000
+    assert main(["plan", "--parties", "10", "--ring-bits", "20", "--value-bits", "8"]) == 2
+    assert "not allowed with" in capsys.readouterr().err

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from stfed.encoding import EncodingPlan, TensorSpec
 from stfed.encoding.arrays import INTEGER_CHANGE
-from stfed.encoding.plan import MAX_METRIC, MAX_METRIC_SLOTS, MAX_PARTIES, MAX_TENSORS
+from stfed.encoding.plan import MAX_METRIC, MAX_METRIC_SLOTS, MAX_PARTIES, MAX_TENSORS, fewest_ring_bits
+from stfed.encoding.rotation import Rotation
 from stfed.errors import DecodeError, LocalError
 from stfed.wire import Writer
 
@@ -30,6 +31,8 @@ PLANS = st.builds(
     max_weight=st.floats(1e-3, 2.0**40),
     metric_slots=st.integers(0, 100),
     weight_key=st.text(max_size=12),
+    value_bits=st.none() | st.integers(2, 51),
+    rotation=st.none() | st.binary(min_size=16, max_size=16).map(Rotation),
 )
 PLANS = PLANS | PLANS.map(lambda plan: replace(plan, uniform=True, max_weight=1.0))
 
@@ -49,6 +52,54 @@ def test_the_no_wrap_inequality_holds_and_is_tight(ring_bits: int) -> None:
         q = bare(parties=parties, ring_bits=ring_bits).largest_value
         assert q >= 1
         assert parties * (q + 1) <= half < parties * (q + 2)
+
+
+@given(st.integers(2, 62), st.one_of(st.integers(1, 5000), st.integers(1, 24).map(lambda power: 1 << power)))
+@example(8, 50)
+@example(8, 1000)
+@example(8, 255)
+@example(8, 256)
+def test_value_bits_take_the_smallest_ring_that_holds_them(value_bits: int, parties: int) -> None:
+    if fewest_ring_bits(value_bits, parties) > 64:
+        with pytest.raises(LocalError, match=f"value_bits={value_bits} for {parties} parties takes a ring of") as caught:
+            bare(value_bits=value_bits, parties=parties)
+        bits = int(str(caught.value.hint).rsplit(" ", 1)[1])
+        assert bare(value_bits=bits, parties=parties).ring_bits <= 64
+        with pytest.raises(LocalError):
+            bare(value_bits=bits + 1, parties=parties)
+        return
+    plan, wanted = bare(value_bits=value_bits, parties=parties), (1 << (value_bits - 1)) - 1
+    assert plan.largest_value >= wanted
+    assert plan == bare(value_bits=value_bits, parties=parties, ring_bits=64)  # what the ring is said to be counts for nothing
+    if plan.ring_bits > 8:
+        smaller = ((1 << (plan.ring_bits - 2)) - 1) // parties - 1
+        assert smaller < wanted
+
+
+def test_what_eight_to_ten_bits_of_value_take_on_the_wire() -> None:
+    rings = {(v, n): bare(value_bits=v, parties=n).ring_bits for v in (8, 10) for n in (10, 20, 50, 255, 256, 1000)}
+    assert rings == {
+        (8, 10): 12,
+        (8, 20): 13,
+        (8, 50): 14,
+        (8, 255): 16,
+        (8, 256): 17,
+        (8, 1000): 18,
+        (10, 10): 14,
+        (10, 20): 15,
+        (10, 50): 16,
+        (10, 255): 18,
+        (10, 256): 19,
+        (10, 1000): 20,
+    }
+
+
+@given(PLANS, st.integers(1, 5000))
+def test_a_plan_for_one_party_is_the_same_whatever_the_cohort(plan: EncodingPlan, parties: int) -> None:
+    """What a party pins for a run: `value_bits` is in it, the ring of a round's cohort is not."""
+    if plan.value_bits is None:
+        return
+    assert replace(replace(plan, parties=parties), parties=1).encode() == replace(plan, parties=1).encode()
 
 
 def test_the_hint_names_the_smallest_ring_that_works() -> None:
@@ -182,6 +233,13 @@ def spec_bytes(name: bytes = b"w", dtype: str = "float32", shape: tuple[int, ...
         (bare().encode().replace(b"\x00\x00\x00\x00\x20", b"\x02\x00\x00\x00\x20"), "neither 0 nor 1"),
         (bare().encode().replace(b"\x00\x00\x00\x0a\x20", b"\x00\x00\xff\xff\x08"), "less than one bit"),
         (bare().encode().replace(b"\x00\x00\x00\x0a\x20", b"\x00\x00\x00\x0a\x07"), "ring_bits=7 is outside"),
+        (
+            bare(value_bits=8).encode().replace(b"\x00\x00\x00\x0a\x0c", b"\x00\x00\x00\x0a\x0d"),
+            "is 13, 8 bits a value for 10 parties make it 12",
+        ),
+        (bare().encode()[:-5] + bytes([1, 0, 0, 0, 0]), "value_bits=1 is outside"),
+        (bare().encode()[:-4] + bytes([0, 0, 0, 15]) + bytes(15), "has 15 bytes, it takes 16"),
+        (bare().encode()[:-4] + bytes([0, 0, 0, 17]) + bytes(17), "17 bytes long"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -198,6 +256,9 @@ def test_what_the_decoder_refuses(data: bytes, why: str) -> None:
         ({"parties": True}, "parties is a bool"),
         ({"ring_bits": 7}, "ring_bits=7 is outside"),
         ({"ring_bits": 65}, "ring_bits=65 is outside"),
+        ({"value_bits": 1}, "value_bits=1 is outside"),
+        ({"value_bits": 63}, "value_bits=63 is outside"),
+        ({"value_bits": 8.0}, "value_bits is a float"),
         ({"clip": 0.0}, "clip=0 is outside"),
         ({"clip": math.nan}, "clip=nan is outside"),
         ({"clip": "8"}, "clip is a str"),
@@ -287,3 +348,17 @@ def test_the_error_bound_shrinks_with_the_ring_and_grows_with_the_parties() -> N
     assert plan.error_bound(100_000, 10) == pytest.approx(8 / plan.largest_value)
     assert plan.error_bound(1000, 10) > plan.error_bound(100_000, 10)
     assert bare(ring_bits=33).error_bound(100, 10) < plan.error_bound(100, 10)
+
+
+def test_the_error_bound_of_a_rotated_plan_is_that_of_512_errors_that_add_up() -> None:
+    coarse = bare(ring_bits=16, rotation=Rotation(bytes(16)))
+    assert coarse.error_bound(100_000, 10) == pytest.approx(23 * 8 / coarse.largest_value)
+    whole = bare(ring_bits=64, rotation=Rotation(bytes(16)))
+    assert whole.error_bound(100_000, 10) > 8 * 2.0**-37  # of the arithmetic, which is all there is in a ring of 64 bits
+
+
+def test_when_clipped_coordinates_ask_for_a_larger_clip() -> None:
+    model = (TensorSpec("w", "float32", (2000,)),)
+    assert [bare(tensors=model).clip_is_too_small(clipped, 10) for clipped in (0, 1, 20)] == [False, True, True]
+    rotated = bare(tensors=model, rotation=Rotation(bytes(16)))
+    assert [rotated.clip_is_too_small(clipped, 10) for clipped in (0, 1, 20, 21)] == [False, False, False, True]

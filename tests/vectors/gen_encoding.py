@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stfed.encoding import DecodedSum, EncodingPlan, Vector, decode_sum, encode_update, pack_vector
+from stfed.encoding.rotation import CHUNK, Rotation
 
 Model = dict[str, NDArray[Any]]
 Sender = tuple[Model, float, dict[str, Any]]
@@ -68,6 +69,13 @@ def ids(shift: float) -> Model:
     return floats(shift) | {"id": np.array([2**40 + int(shift * 2**32), 7], np.int64)}
 
 
+def layers(shift: float) -> Model:
+    """One block of 256 and 25 more, with some large changes side by side."""
+    kernel = ramp("float32", (16, 17), -0.5, 0.0041 + shift / 512)
+    kernel[3] += 4 * shift
+    return {"kernel": kernel, "seen": ramp("int64", (), 100 + 8 * shift, 0), "bias": ramp("float32", (9,), shift, 0.3)}
+
+
 def scenario(received: Model, senders: list[Sender], **settings: Any) -> str:
     plan = EncodingPlan.for_arrays(received, **settings)
     vectors, sent = [], []
@@ -98,6 +106,17 @@ def scenario(received: Model, senders: list[Sender], **settings: Any) -> str:
         "decoded": decoded(result),
     }
     return json.dumps(content, indent=1) + "\n"
+
+
+def rotations() -> str:
+    """Whole numbers in blocks of 1, 4, 16, 64 and 256: no sum is rounded on the way, so every machine has these results to the last bit."""
+    cases = []
+    for start, size in ((0, 0), (0, 5), (0, 85), (0, 256), (0, 281), (0, 512), (CHUNK, 300), (3 * CHUNK, 1025)):
+        values = np.array([index * index % 97 - 40 for index in range(size)], np.float64)
+        case = {"seed": bytes(range(size % 7, size % 7 + 16)).hex(), "start": start, "values": values.tolist()}
+        Rotation(bytes.fromhex(str(case["seed"]))).forward(values, start)
+        cases.append(case | {"rotated": values.tolist()})
+    return "[\n" + ",\n".join(map(json.dumps, cases)) + "\n]\n"
 
 
 def summed(plan: EncodingPlan, vectors: list[Vector]) -> Vector:
@@ -133,6 +152,7 @@ def generate() -> dict[str, bytes]:
     idle_sender: list[Sender] = [(floats(1), 7, {}), (floats(-1), 0, {})]
     far_senders: list[Sender] = [(ids(20), 5000, {}), (ids(0.01), 3, {}), (ids(-9), -1, {})]
     equal_senders: list[Sender] = [(mixed(0.25), 40, {"loss": 0.5}), (mixed(-0.5), 9000, {"loss": 1.75})]
+    layer_senders: list[Sender] = [(layers(shift), weight, {"loss": shift}) for shift, weight in ((0.7, 90), (-0.3, 40), (0.1, 100))]
     evaluators: list[Sender] = [({}, 12, {"loss": 2.25, "correct": 9}), ({}, 30, {"loss": -1, "correct": 2**53})]
     tight = {"clip": 0.25, "max_weight": 50}
     scenarios = {
@@ -141,6 +161,10 @@ def generate() -> dict[str, bytes]:
         "whole-ring-64": scenario(floats(0), idle_sender, parties=1000, ring_bits=64, metric_slots=0),
         "clipped-and-saturated": scenario(ids(0), far_senders, parties=3, ring_bits=24, metric_slots=2, **tight),
         "uniform": scenario(mixed(0), equal_senders, parties=2, ring_bits=20, max_weight=1, uniform=True, metric_slots=2),
+        "rotated-8-bit-values": scenario(
+            layers(0), layer_senders, parties=5, value_bits=8, rotation=Rotation(bytes(range(16))), clip=1.5, max_weight=100, metric_slots=1
+        ),
         "evaluation": scenario({}, evaluators, parties=4),
     }
+    scenarios["rotation"] = rotations()
     return {f"encoding/{name}.json": content.encode() for name, content in scenarios.items()}
