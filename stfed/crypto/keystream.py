@@ -1,6 +1,6 @@
-"""The pseudo-random generator behind every mask: AES-256 in counter mode, seekable, added in place tile by tile.
+"""The pseudo-random generator behind every mask: AES-256 in counter mode, seekable, added in place segment by segment.
 
-A key's stream is cut into segments of 256 KiB. Segment i is the AES-256-CTR keystream (NIST SP 800-38A) whose first counter block is the
+A key's stream is cut into segments of 512 KiB. Segment i is the AES-256-CTR keystream (NIST SP 800-38A) whose first counter block is the
 number i in 12 big-endian bytes followed by 0x00000002; its counters end far below the next wrap, so no block is ever used twice. That
 start is where AES-GCM (NIST SP 800-38D) begins to encrypt under the nonce i, hence the stream is also the GCM ciphertext of zeros, which
 OpenSSL computes about twice as fast as plain CTR; the GCM tag is thrown away. `keystream` is the definition, written with CTR; `fill`,
@@ -12,11 +12,8 @@ Stream words are little-endian.
 
 from __future__ import annotations
 
-import os
 import sys
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 import numpy as np
@@ -28,9 +25,12 @@ from numpy.typing import NDArray
 
 from stfed.crypto.random import Entropy
 from stfed.errors import LocalError
+from stfed.threads import processors, share
 
 KEY_BYTES = 32
-SEGMENT_BYTES = 1 << 18
+SEGMENT_BYTES = 1 << 19
+"""As long as a core's second-level cache allows with a sum of that size beside it: every call hands over the interpreter's lock, and two
+threads that do so half as often lose half as much to it."""
 STREAM_BYTES = 1 << 36
 STREAM_SEGMENTS = STREAM_BYTES // SEGMENT_BYTES
 
@@ -41,9 +41,6 @@ _FIRST_COUNTER = 2
 _TAG_BYTES = 16
 _ZEROS = memoryview(bytes(SEGMENT_BYTES))
 
-# One thread works segment by segment: 256 KiB of sum and 256 KiB of stream stay in the second-level cache. Several threads take up to
-# four segments at a time: every call hands over the interpreter lock, and fewer, longer additions lose less to that than to the cache.
-_THREADED_TILE_SEGMENTS = 4
 _MAX_DEFAULT_THREADS = 4
 # Below 32 MiB of keystream, two or three milliseconds, starting threads costs more than they save.
 _THREADED_WORK_BYTES = 1 << 25
@@ -103,70 +100,83 @@ def beginnings(keys: Sequence[bytes], size_bytes: int, *, segment: int) -> NDArr
     return sealed[:, :size_bytes]
 
 
+def default_threads(work_bytes: int) -> int:
+    """How many threads are worth starting for that much keystream: the processors at hand, up to four, or one."""
+    return 1 if work_bytes < _THREADED_WORK_BYTES else min(_MAX_DEFAULT_THREADS, processors())
+
+
+class Streams:
+    """The streams of several keys, their ciphers set up once: what a vector is masked with, or what an unmasking takes off.
+
+    Nothing in it changes, so threads may share one and work on disjoint arrays at the same time.
+
+    Args:
+        add: keys of 32 bytes each.
+        subtract: keys of 32 bytes each.
+
+    Raises:
+        LocalError: a key of another size, or the machine is big-endian: the words would have to be swapped and no such machine was there to
+            test that on.
+    """
+
+    def __init__(self, add: Sequence[bytes], subtract: Sequence[bytes] = ()) -> None:
+        if sys.byteorder != "little":
+            raise LocalError("keystream words are little-endian and this machine is not", hint="run this party on a little-endian machine")
+        for key in (*add, *subtract):
+            _check_key(key)
+        self._steps = [(AESGCM(key).encrypt_into, np.add) for key in add] + [(AESGCM(key).encrypt_into, np.subtract) for key in subtract]
+
+    def __len__(self) -> int:
+        """How many streams there are."""
+        return len(self._steps)
+
+    def accumulate(self, total: Words, *, first_segment: int = 0, threads: int | None = None) -> None:
+        """`total += sum of the streams of add - sum of the streams of subtract`, in place, modulo 2^(bits of a word).
+
+        Segments are the outer loop and keys the inner one, so a segment of `total` is read and written in cache and no mask is ever longer
+        than that. Threads work on disjoint segments; the result does not depend on how many there are.
+
+        Args:
+            total: unsigned words of 16, 32 or 64 bits in native order, one-dimensional, contiguous, writable.
+            first_segment: the segment of every stream that `total` starts at.
+            threads: how many to use at most; None for the processors at hand, up to four, and one where the work is small.
+
+        Raises:
+            LocalError: a wrong argument, or the streams are not that long.
+        """
+        _check_buffer(total, (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.uint64)))
+        _check_range(first_segment * SEGMENT_BYTES, total.nbytes)
+        segments = -(-total.nbytes // SEGMENT_BYTES)
+        threads = min(default_threads(total.nbytes * len(self)) if threads is None else threads, max(segments, 1))
+        if threads < 1:
+            raise LocalError(f"threads must be at least 1, not {threads}")
+        words = SEGMENT_BYTES // total.itemsize
+
+        def worker() -> Callable[[int], None]:
+            # Room for a segment of masks and the tag that comes with it.
+            buffer = np.empty(min(SEGMENT_BYTES, total.nbytes) + _TAG_BYTES, np.uint8)
+
+            def work(segment: int) -> None:
+                part, nonce = total[segment * words : (segment + 1) * words], _nonce(first_segment + segment)
+                masks, sealed, zeros = (
+                    buffer[: part.nbytes].view(total.dtype),
+                    buffer.data[: part.nbytes + _TAG_BYTES],
+                    _ZEROS[: part.nbytes],
+                )
+                for encrypt_into, combine in self._steps:
+                    encrypt_into(nonce, zeros, None, sealed)
+                    combine(part, masks, out=part)
+
+            return work
+
+        share(range(segments), threads, worker)
+
+
 def accumulate(
     total: Words, add: Sequence[bytes], subtract: Sequence[bytes] = (), *, threads: int | None = None, first_segment: int = 0
 ) -> None:
-    """`total += sum of the streams of add - sum of the streams of subtract`, in place, modulo 2^(bits of a word).
-
-    Tiles are the outer loop and keys the inner one, so a tile of `total` is read and written in cache and no mask is ever longer than a
-    tile. Threads work on disjoint tiles; the result does not depend on how many there are.
-
-    Args:
-        total: unsigned words of 16, 32 or 64 bits in native order, one-dimensional, contiguous, writable.
-        add: keys of 32 bytes each.
-        subtract: keys of 32 bytes each.
-        threads: how many to use at most; None for the processors at hand, up to four, and one where the work is small.
-        first_segment: the segment of every stream that `total` starts at.
-
-    Raises:
-        LocalError: a wrong argument, the streams are not that long, or the machine is big-endian: the words would have to be swapped and
-            no such machine was there to test that on.
-    """
-    if sys.byteorder != "little":
-        raise LocalError("keystream words are little-endian and this machine is not", hint="run this party on a little-endian machine")
-    _check_buffer(total, (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.uint64)))
-    _check_range(first_segment * SEGMENT_BYTES, total.nbytes)
-    for key in (*add, *subtract):
-        _check_key(key)
-    steps = [(AESGCM(key).encrypt_into, np.add) for key in add] + [(AESGCM(key).encrypt_into, np.subtract) for key in subtract]
-
-    segments = -(-total.nbytes // SEGMENT_BYTES)
-    threads = min(_default_threads(total.nbytes * len(steps)) if threads is None else threads, max(segments, 1))
-    if threads < 1:
-        raise LocalError(f"threads must be at least 1, not {threads}")
-    tile_segments = 1 if threads == 1 else _THREADED_TILE_SEGMENTS
-    # As many tiles for every thread, and those as equal as whole segments allow.
-    count = threads * -(-segments // (threads * tile_segments))
-    tiles = deque((segments * i // count, segments * (i + 1) // count) for i in range(count))
-    words_per_segment = SEGMENT_BYTES // total.itemsize
-
-    def work() -> None:
-        # Each encryption leaves its tag behind it, where the next segment's stream overwrites it; only the last one needs room of its own.
-        buffer = np.empty(tile_segments * SEGMENT_BYTES + _TAG_BYTES, np.uint8)
-        view, words = buffer.data, buffer[:-_TAG_BYTES].view(total.dtype)
-        while True:
-            try:
-                start, stop = tiles.popleft()
-            except IndexError:
-                return
-            tile = total[start * words_per_segment : stop * words_per_segment]
-            masks = words[: tile.size]
-            calls = []
-            for at in range(0, tile.nbytes, SEGMENT_BYTES):
-                size_bytes = min(SEGMENT_BYTES, tile.nbytes - at)
-                nonce = _nonce(first_segment + start + at // SEGMENT_BYTES)
-                calls.append((nonce, _ZEROS[:size_bytes], view[at : at + size_bytes + _TAG_BYTES]))
-            for encrypt_into, combine in steps:
-                for nonce, zeros, out in calls:
-                    encrypt_into(nonce, zeros, None, out)
-                combine(tile, masks, out=tile)
-
-    if threads == 1:
-        work()
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(work) for _ in range(threads)]:
-            done.result()
+    """`Streams(add, subtract).accumulate(total, ...)`, for keys that are used once; arguments and errors as there."""
+    Streams(add, subtract).accumulate(total, first_segment=first_segment, threads=threads)
 
 
 def random_filler(entropy: Entropy) -> Callable[[NDArray[np.uint8]], None]:
@@ -190,13 +200,6 @@ def random_filler(entropy: Entropy) -> Callable[[NDArray[np.uint8]], None]:
 
 def _nonce(segment: int) -> bytes:
     return segment.to_bytes(12, "big")
-
-
-def _default_threads(work_bytes: int) -> int:
-    if work_bytes < _THREADED_WORK_BYTES:
-        return 1
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(_MAX_DEFAULT_THREADS, processors)
 
 
 def _check_key(key: bytes) -> None:

@@ -1,7 +1,7 @@
 """Tensors to vectors and back: what the secure sum adds up, and nothing about how it is kept secret.
 
-`EncodingPlan` is what everybody agrees on, `encode_update` runs on a party, `decode_sum` on the coordinator. A `Vector` is what is
-masked and summed, `pack_vector` and `unpack_vector` are its form on the wire.
+`EncodingPlan` is what everybody agrees on, an `Update` is what a party sends, piece by piece or by `encode_update` as one `Vector`, and
+`decode_sum` runs on the coordinator. A `Vector` is what is masked and summed, `pack_vector` and `unpack_vector` are its form on the wire.
 """
 
 from stfed.encoding.arrays import Array
@@ -11,6 +11,7 @@ from stfed.encoding.pipeline import DecodedSum, EncodedUpdate, decode_sum, encod
 from stfed.encoding.plan import EncodingPlan
 from stfed.encoding.quantize import FillRandom
 from stfed.encoding.tensors import TensorSpec
+from stfed.encoding.update import Update
 from stfed.encoding.vector import Vector, pack_vector, payload_bytes, unpack_vector
 from stfed.encoding.wide import WideFormat
 
@@ -22,6 +23,7 @@ __all__ = [
     "FillRandom",
     "MetricSchema",
     "TensorSpec",
+    "Update",
     "Vector",
     "WideFormat",
     "decode_sum",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stfed.errors import DecodeError, LocalError
 
-_TILE = 1 << 14
+_TILE = 1 << 17
 _GROUP = 8
 """Values that end on a byte boundary together, for every b: 8 b bits are b bytes. `_TILE` is a multiple of it."""
 
@@ -55,11 +55,14 @@ def pack_into(target: io.BytesIO, vector: NDArray[Any], ring_bits: int) -> None:
     if ring_bits == 8 * lane.itemsize:
         target.write(np.ascontiguousarray(vector, lane.newbyteorder("<")).data)
         return
+    packer, room = Packer(ring_bits), np.empty(packed_bytes(_TILE, ring_bits), np.uint8)
     for start in range(0, vector.size, _TILE):
-        part = vector[start : start + _TILE]
+        part = np.ascontiguousarray(vector[start : start + _TILE])
         if part.max() >> ring_bits:
             raise LocalError(f"a value of the ring vector has more than {ring_bits} bits", hint="reduce it modulo 2^ring_bits first")
-        target.write(_pack_tile(part, ring_bits))
+        out = room[: packed_bytes(part.size, ring_bits)]
+        packer.pack(part, out)
+        target.write(out.data)
 
 
 def unpack(data: bytes | bytearray | memoryview, length: int, ring_bits: int) -> NDArray[Any]:
@@ -88,39 +91,87 @@ def unpack(data: bytes | bytearray | memoryview, length: int, ring_bits: int) ->
     return values
 
 
-def _pack_tile(part: NDArray[Any], b: int) -> memoryview:
-    """One tile, without branches on values: merge neighbours up to 64-bit words, then OR the words in at their byte and bit offsets."""
-    groups = -(-part.size // _GROUP)
-    words = np.zeros(groups * _GROUP, part.dtype)
-    words[: part.size] = part
-    bits = b
-    while words.itemsize < 8:
-        width, mask = 8 * words.itemsize, (1 << bits) - 1
-        words = words.view(f"u{2 * words.itemsize}")
-        words = words & mask | words >> (width - bits) & (mask << bits)
-        bits *= 2
-    columns = words.reshape(groups, -1)
-    out = bytearray(groups * b + 8)
-    for column, (window, ninth, shift) in enumerate(_windows(out, groups, b, bits)):
-        window |= columns[:, column] << shift
-        if ninth is not None:
-            ninth |= (columns[:, column] >> (64 - shift)).astype(np.uint8)
-    return memoryview(out)[: packed_bytes(part.size, b)]
+class Packer:
+    """Packs one tile after the other. Has scratch, so each thread needs one of its own.
+
+    Args:
+        ring_bits: b, 8 to 64, and not all the bits of a lane: those vectors are packed as they are.
+    """
+
+    def __init__(self, ring_bits: int) -> None:
+        lane = lane_dtype(ring_bits)
+        self._ring_bits = ring_bits
+        self._words, self._other = np.empty(_TILE, lane), np.empty(_TILE, lane)
+        self._out = np.empty(_TILE // _GROUP * ring_bits + 8, np.uint8)
+
+    def pack(self, words: NDArray[Any], out: NDArray[np.uint8]) -> None:
+        """Writes the words modulo 2^b.
+
+        Args:
+            words: shape (k,), the lane dtype, contiguous.
+            out: shape (`packed_bytes(k, b)`,).
+        """
+        for start in range(0, words.size, _TILE):
+            part = words[start : start + _TILE]
+            self._pack_tile(part, out[start * self._ring_bits // 8 :][: packed_bytes(part.size, self._ring_bits)])
+
+    def _pack_tile(self, part: NDArray[Any], out: NDArray[np.uint8]) -> None:
+        """Without branches on values: merges neighbours up to 64-bit words and puts those at their byte and bit offsets."""
+        b, groups = self._ring_bits, -(-part.size // _GROUP)
+        words, other, bits = self._words[: groups * _GROUP], self._other[: groups * _GROUP], b
+        if part.size < words.size:
+            words[: part.size], words[part.size :] = part, 0
+            part = words
+        if words.itemsize == 8:
+            np.bitwise_and(part, (1 << b) - 1, out=words)
+        while words.itemsize < 8:
+            width, mask, double = 8 * words.itemsize, (1 << bits) - 1, f"u{2 * words.itemsize}"
+            part, words, other = part.view(double), words.view(double), other.view(double)
+            np.right_shift(part, width - bits, out=other)
+            np.bitwise_and(other, mask << bits, out=other)
+            np.bitwise_and(part, mask, out=words)
+            part = np.bitwise_or(words, other, out=words)
+            bits *= 2
+        if bits % 8 == 0:
+            self._put_bytes(words, other, bits)
+        else:
+            self._put_bits(words, groups, bits)
+        out[:] = self._out[: out.size]
+
+    def _put_bytes(self, words: NDArray[Any], other: NDArray[Any], bits: int) -> None:
+        """Words that begin on byte boundaries, in one pass.
+
+        Each is stored as the 64 bits of the string that begin there, its own and the next one's first. So where two stores overlap they
+        agree, and it does not matter which is later.
+        """
+        np.left_shift(words[1:], bits, out=other[:-1])
+        other[-1] = 0
+        np.bitwise_or(words, other, out=words)
+        windows: NDArray[Any] = np.ndarray(words.shape, "<u8", self._out, 0, (bits // 8,))
+        windows[:] = words
+
+    def _put_bits(self, words: NDArray[Any], groups: int, bits: int) -> None:
+        """Words that begin anywhere, column by column of the groups."""
+        self._out[: groups * self._ring_bits + 8] = 0
+        columns = words.reshape(groups, -1)
+        for column, (window, ninth, shift) in enumerate(_windows(self._out, groups, self._ring_bits, bits)):
+            window |= columns[:, column] << shift
+            if ninth is not None:
+                ninth |= (columns[:, column] >> (64 - shift)).astype(np.uint8)
 
 
 def _unpack_tile(data: memoryview, part: NDArray[Any], b: int) -> None:
-    """The inverse of `_pack_tile`, into `part`."""
+    """The inverse of `Packer`, into `part`."""
     groups = -(-part.size // _GROUP)
     padded = bytearray(groups * b + 8)
     padded[: len(data)] = data
     bits = b * 8 // part.itemsize
-    columns = np.empty((groups, _GROUP * part.itemsize // 8), np.uint64)
-    for column, (window, ninth, shift) in enumerate(_windows(padded, groups, b, bits)):
-        columns[:, column] = window >> shift
-        if ninth is not None:
-            columns[:, column] |= ninth.astype(np.uint64) << (64 - shift)
-    words: NDArray[Any] = columns.reshape(-1)
-    if bits < 64:
+    if bits % 8 == 0:
+        # what a window has of the next word is masked off below
+        words = np.ascontiguousarray(np.ndarray((groups * _GROUP * part.itemsize // 8,), "<u8", padded, 0, (bits // 8,)), np.uint64)
+    else:
+        words = _gathered(padded, groups, part.itemsize, b, bits)
+    if words.itemsize == part.itemsize:
         words &= (1 << bits) - 1
     while words.itemsize > part.itemsize:
         bits, half = bits // 2, words.itemsize // 2
@@ -129,7 +180,19 @@ def _unpack_tile(data: memoryview, part: NDArray[Any], b: int) -> None:
     part[:] = words[: part.size]
 
 
-def _windows(buffer: bytearray, groups: int, b: int, bits: int) -> Iterator[tuple[NDArray[Any], NDArray[Any] | None, int]]:
+def _gathered(padded: bytearray, groups: int, itemsize: int, b: int, bits: int) -> NDArray[Any]:
+    """The merged words of `_put_bits`."""
+    columns = np.empty((groups, _GROUP * itemsize // 8), np.uint64)
+    for column, (window, ninth, shift) in enumerate(_windows(padded, groups, b, bits)):
+        columns[:, column] = window >> shift
+        if ninth is not None:
+            columns[:, column] |= ninth.astype(np.uint64) << (64 - shift)
+    return columns.reshape(-1)
+
+
+def _windows(
+    buffer: bytearray | NDArray[np.uint8], groups: int, b: int, bits: int
+) -> Iterator[tuple[NDArray[Any], NDArray[Any] | None, int]]:
     """Where each word of a group lies in every group.
 
     Yields the 64 bits from the word's first byte on, the byte after those if the word reaches into it, and how many bits of the first byte

@@ -1,11 +1,8 @@
-"""From a trained model to a `Vector`, and from the sum of such vectors to the weighted mean.
+"""From a party's `Update` to a `Vector`, and from the sum of such vectors to the weighted mean.
 
-A party sends w * (trained - received) / W, where `received` is the model that all parties got, w its weight and W the plan's
-`max_weight`; its weight and w * metric travel in the same vector. So the coordinator learns the weighted mean, the total weight, how many
-coordinates were clipped and how many weights were out of range, and of no party alone any of these.
-
-Float tensors are clipped and stochastically rounded (`quantize`), everything else is exact (`wide`, `integers`). What a party may not
-send, such as NaN or a changed shape, is refused here, before anything leaves it; the messages name the tensor and never a value.
+The coordinator learns the weighted mean, the total weight, how many coordinates were clipped and how many weights were out of range, and
+of no party alone any of these. A party in a hurry, or short of memory, makes no `Vector`: see `stfed.secagg.payload`, which sends the same
+bytes.
 """
 
 from __future__ import annotations
@@ -13,24 +10,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stfed.encoding.arrays import Array, empty_like, flat, placed_like
-from stfed.encoding.checks import refuse_non_finite, refuse_other_arrays
-from stfed.encoding.clip import clip, within
-from stfed.encoding.integers import decode_integers, encode_integers
+from stfed.encoding.checks import refuse_other_arrays
+from stfed.encoding.coordinates import Coordinates
+from stfed.encoding.integers import decode_integers
 from stfed.encoding.metrics import MetricSchema
 from stfed.encoding.plan import MAX_METRIC, METRIC_FRACTION_BITS, WEIGHT_FRACTION_BITS, EncodingPlan
 from stfed.encoding.quantize import TILE, FillRandom, Tile, narrow, widen
-from stfed.encoding.tensors import TensorSpec
+from stfed.encoding.rotation import tiles
+from stfed.encoding.update import Update
 from stfed.encoding.vector import Vector
 from stfed.errors import LocalError, PeerError, QuorumError
 
 _METRIC_STEPS = METRIC_FRACTION_BITS - WEIGHT_FRACTION_BITS
 _METRIC_OFFSET = MAX_METRIC << _METRIC_STEPS
+
+_Made: TypeAlias = tuple[Array, NDArray[Any], NDArray[Any]]
+"""A tensor of the mean, its flat memory, and the received one as flat memory."""
 
 
 @dataclass(slots=True, eq=False)
@@ -77,49 +78,25 @@ def encode_update(
     metrics: Mapping[str, object],
     fill_random: FillRandom,
 ) -> EncodedUpdate:
-    """The vector of one party. Memory beyond the vector is constant while the arrays are contiguous and on the host.
+    """The vector of one party.
 
     Args:
         plan: agreed by all.
         received: the model that came with the round, the same for all parties.
         trained: this party's model.
-        weight: this party's weight, an int or a float, see `EncodingPlan.weight_units`.
-        metrics: this party's metrics, ints and floats; `plan.weight_key` is left out if it is among them.
+        weight: see `Update`.
+        metrics: see `Update`.
         fill_random: asked for 8 bytes a metric, in slot order, then for 4 bytes a float coordinate, in vector order.
 
     Raises:
         LocalError: anything that the plan does not allow or that has no mean, by name.
     """
-    units, saturated = plan.weight_units(weight)
-    metrics = {name: value for name, value in metrics.items() if name != plan.weight_key}
-    schema = MetricSchema.of(metrics)
-    if len(schema.names) > plan.metric_slots:
-        raise LocalError(
-            f"there are {len(schema.names)} metrics, the plan has room for {plan.metric_slots}",
-            hint="raise metric_slots or send fewer metrics",
-        )
-    refuse_other_arrays(plan, received, "received")
-    refuse_other_arrays(plan, trained, "trained")
-
-    layout, tile, clipped = plan.layout(), Tile(), 0
-    vector = Vector.zeros(plan)
-    ring, wide = vector.ring, vector.wide
-    wide[layout.weight] = plan.weight_format.split(units)
-    wide[layout.saturated] = plan.saturated_format.split(int(saturated))
-    slots = wide[layout.metrics].reshape(plan.metric_format.limbs, plan.metric_slots)
-    for slot, product in enumerate(schema.products(metrics, Fraction(units, 1 << WEIGHT_FRACTION_BITS), fill_random)):
-        slots[:, slot] = plan.metric_format.split(product)
-    for spec, place in zip(plan.tensors, layout.tensors, strict=True):
-        before, after = flat(received[spec.name]), flat(trained[spec.name])
-        if spec.is_float:
-            clipped += _encode_floats(plan, spec, before, after, plan.weighted_scale(units), ring[place], tile, fill_random)
-        else:
-            number = plan.integer_format(spec.dtype)
-            limbs = wide[place].reshape(number.limbs, spec.size)
-            for part in _tiles(spec.size):
-                clipped += encode_integers(spec, number, before[part], after[part], units, limbs[:, part])
-    wide[layout.clipped] = plan.clipped_format.split(clipped)
-    return EncodedUpdate(vector, schema, clipped)
+    update, tile = Update(plan, received, trained, weight, metrics, fill_random), Tile(plan.vector_length)
+    vector = Vector(np.empty(plan.vector_length, plan.lane), np.empty(0, np.uint32))
+    clipped = sum(update.encode(part.start, vector.ring[part], tile, fill_random) for part in tiles(plan.vector_length, TILE))
+    vector.wide = update.wide(clipped)
+    vector.reduce(plan)
+    return EncodedUpdate(vector, update.schema, plan.clipped_format.join(vector.wide[plan.layout().clipped].tolist()))
 
 
 def decode_sum(plan: EncodingPlan, total: Vector, count: int, received: Mapping[str, Array], schema: MetricSchema) -> DecodedSum:
@@ -144,8 +121,7 @@ def decode_sum(plan: EncodingPlan, total: Vector, count: int, received: Mapping[
         raise PeerError(f"there are {len(schema.names)} metrics, the plan has room for {plan.metric_slots}")
     refuse_other_arrays(plan, received, "received")
 
-    layout, tile = plan.layout(), Tile()
-    ring, wide = total.ring, total.wide
+    layout, wide = plan.layout(), total.wide
     header = (plan.weight_format, layout.weight), (plan.clipped_format, layout.clipped), (plan.saturated_format, layout.saturated)
     units, clipped, saturated = (number.join(wide[place].tolist()) for number, place in header)
     if any(value > count * number.largest for value, (number, _) in zip((units, clipped, saturated), header, strict=True)):
@@ -153,49 +129,34 @@ def decode_sum(plan: EncodingPlan, total: Vector, count: int, received: Mapping[
     if not units:
         raise QuorumError(f"the {count} parties summed have no weight, so there is no mean", hint="sample parties that have examples")
 
-    arrays: dict[str, Array] = {}
+    made = {spec.name: (*empty_like(received[spec.name]), flat(received[spec.name])) for spec in plan.tensors}
+    _decode_floats(plan, total.ring, plan.mean_scale(units), made)
     for spec, place in zip(plan.tensors, layout.tensors, strict=True):
-        made, out = empty_like(received[spec.name])
-        before = flat(received[spec.name])
-        if spec.is_float:
-            scale = plan.mean_scale(units)
-            for part in _tiles(spec.size):
-                mean = tile.dequantize(ring[place][part], scale, plan.ring_bits)
-                np.add(mean, widen(before[part]), out=mean)
-                narrow(mean, out[part])
-        else:
-            number = plan.integer_format(spec.dtype)
+        if not spec.is_float:
+            (_, out, before), number = made[spec.name], plan.integer_format(spec.dtype)
             limbs = wide[place].reshape(number.limbs, spec.size)
-            for part in _tiles(spec.size):
+            for part in tiles(spec.size, TILE):
                 decode_integers(spec, number, before[part], limbs[:, part], units, out[part])
-        arrays[spec.name] = placed_like(made, received[spec.name])
+    arrays = {name: placed_like(array, received[name]) for name, (array, _, _) in made.items()}
     weight = Fraction(units, 1 << WEIGHT_FRACTION_BITS)
     total_weight = int(weight) if weight.denominator == 1 else float(weight)
     metrics = schema.assemble(_metric_means(plan, wide[layout.metrics], len(schema.names), units))
     return DecodedSum(arrays, metrics, total_weight, clipped, saturated, plan.error_bound(total_weight, count))
 
 
-def _encode_floats(
-    plan: EncodingPlan,
-    spec: TensorSpec,
-    before: NDArray[Any],
-    after: NDArray[Any],
-    scale: float,
-    out: NDArray[Any],
-    tile: Tile,
-    fill_random: FillRandom,
-) -> int:
-    clipped = 0
-    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf and overflowing differences are found below
-        for part in _tiles(spec.size):
-            left, right = widen(after[part]), widen(before[part])
-            delta = tile.difference(left, right)
-            if not within(delta, plan.clip):
-                refuse_non_finite(spec.name, "trained", left)
-                refuse_non_finite(spec.name, "received", right)
-                clipped += clip(delta, plan.clip)
-            tile.quantize(delta, scale, out[part], plan.ring_bits, fill_random)
-    return clipped
+def _decode_floats(
+    plan: EncodingPlan, ring: NDArray[Any], scale: float, made: Mapping[str, tuple[Array, NDArray[Any], NDArray[Any]]]
+) -> None:
+    """Writes received + mean delta into every float tensor of `made`: (array, its flat memory, the flat received one)."""
+    tile, coordinates = Tile(ring.size), Coordinates(plan)
+    for stretch in tiles(ring.size, TILE):
+        mean = tile.dequantize(ring[stretch], scale, plan.ring_bits)
+        if plan.rotation is not None:
+            plan.rotation.backward(mean, stretch.start)
+        for spec, part, place in coordinates.pieces(stretch.start, stretch.stop):
+            _, out, before = made[spec.name]
+            np.add(mean[place], widen(before[part]), out=mean[place])
+            narrow(mean[place], out[part])
 
 
 def _metric_means(plan: EncodingPlan, words: NDArray[np.uint32], slots: int, units: int) -> list[float]:
@@ -207,7 +168,3 @@ def _metric_means(plan: EncodingPlan, words: NDArray[np.uint32], slots: int, uni
             raise PeerError("a metric of the sum is out of range, which no honest parties can produce")
         means.append(float(Fraction(joined - _METRIC_OFFSET * units, units << _METRIC_STEPS)))
     return means
-
-
-def _tiles(size: int) -> list[slice]:
-    return [slice(start, min(start + TILE, size)) for start in range(0, size, TILE)]

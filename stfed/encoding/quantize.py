@@ -1,12 +1,13 @@
-"""The float kernels, one tile at a time: difference, fixed point with stochastic rounding, and back.
+"""The float kernels, one tile at a time: fixed point with stochastic rounding, and back.
 
-Everything is done in double precision in a handful of buffers of 64 Ki elements that stay in the cache and are reused for every tile, so
-the only memory that grows with the model is the ring vector itself.
+Everything is done in double precision in a handful of buffers of 128 Ki elements that are reused for every tile, so nothing here grows with
+the model.
 
-Rounding (the stochastic rounding of Gupta et al., ICML 2015): y goes to floor(y) + 1 with probability y - floor(y), decided by comparing
-32 uniform bits with the fraction, and to floor(y) otherwise. The fraction is taken first (to within 2^-53) and nothing is added to y
-itself: so the resolution of the dither is 2^-32 of a step in every ring, large values lose none of it, an integer y is never changed, and
-|y| <= q gives a result in [-q, q]. The expected error is at most 2^-32 of a step.
+Rounding (the stochastic rounding of Gupta et al., ICML 2015): y goes to floor(y + u), where u is uniform over the multiples of 2^-32 in
+[0, 1): to floor(y) + 1 with probability y - floor(y), and to floor(y) otherwise. This is done in integers, on y in steps of 2^-32 (cut
+towards zero): so the resolution of the dither is 2^-32 of a step in every ring, large values lose none of it, an integer y is never
+changed, and |y| <= q gives a result in [-q, q]. The expected error is at most 2^-32 of a step. In a ring of over 32 bits y and 32 bits
+behind the point do not fit one 64-bit integer; there floor(y) is taken off first (what is left is right to within 2^-53) and added again.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-TILE = 1 << 16
-"""Elements a tile: 1.3 MiB of scratch, about what a core's second-level cache holds."""
+from stfed.encoding.rotation import BLOCK
+
+TILE = 1 << 17
+"""Elements a tile: 2.5 MiB of scratch. Smaller ones would fit a core's second-level cache, but two threads that call NumPy more often
+wait for each other more than that saves. The last tile of a vector may have 255 elements more."""
 
 DITHER_BYTES = 4
 """Random bytes a float coordinate takes, in vector order, whatever the tile."""
@@ -26,46 +30,60 @@ DITHER_BYTES = 4
 FillRandom: TypeAlias = Callable[[NDArray[np.uint8]], None]
 """Fills a contiguous buffer with uniform bytes, independent of every earlier call."""
 
+_FRACTION_BITS = 8 * DITHER_BYTES
+_IN_ONE_INTEGER = 64 - _FRACTION_BITS
+
 
 class Tile:
-    """The scratch of one encoding or decoding, reused from tile to tile. Not to be shared between threads."""
+    """The scratch of one encoding or decoding, reused from tile to tile. Not to be shared between threads.
 
-    def __init__(self) -> None:
-        self.values = np.empty(TILE, np.float64)
-        self._whole = np.empty(TILE, np.float64)
-        self._dither = np.empty(TILE, np.dtype("<u4"))
-        self._up = np.empty(TILE, np.bool_)
+    Args:
+        length: of the vector; a short one needs less scratch.
+    """
 
-    def difference(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
-        """`left - right` in double precision, shape (k,), k <= `TILE`: a view of the scratch, valid until the next call."""
-        values = self.values[: left.size]
-        np.subtract(left, right, out=values, dtype=np.float64)
-        return values
+    def __init__(self, length: int = TILE + BLOCK - 1) -> None:
+        room = min(TILE + BLOCK - 1, length)
+        self.values = np.empty(room, np.float64)
+        self._fixed = np.empty(room, np.int64)
+        self._dither = np.empty(room, np.dtype("<u4"))
+
+    def subtract(self, left: NDArray[Any], right: NDArray[Any], place: slice) -> None:
+        """Writes `left - right`, floats as `flat` gives them, into `values[place]`, in double precision.
+
+        Both are converted first, each in one pass from end to end: that is what memory is fastest at.
+        """
+        values, other = self.values[place], self._fixed.view(np.float64)[place]
+        np.copyto(values, widen(left))
+        np.copyto(other, widen(right))
+        np.subtract(values, other, out=values)
 
     def quantize(self, values: NDArray[np.float64], scale: float, out: NDArray[Any], ring_bits: int, fill_random: FillRandom) -> None:
-        """Writes round(values * scale) mod 2^`ring_bits` into `out` and destroys `values`.
+        """Writes round(values * scale) modulo 2^(bits of a lane) into `out`; above b bits it is left unreduced. Destroys `values`.
+
+        Few passes, and those long: each is one call, in which NumPy converts what it reads and writes in the first-level cache.
 
         Args:
-            values: shape (k,), a view of the scratch; |value * scale| is at most 2^(ring_bits-1) - 1.
+            values: shape (k,), no more than a tile; |value * scale| is at most 2^(ring_bits-1) - 1.
             out: shape (k,), the plan's lane dtype.
-            fill_random: asked for `DITHER_BYTES` bytes an element.
+            fill_random: asked once, for `DITHER_BYTES` bytes an element.
         """
-        size = values.size
-        whole, dither, up = self._whole[:size], self._dither[:size], self._up[:size]
+        fixed, dither = self._fixed[: values.size], self._dither[: values.size]
         fill_random(dither.view(np.uint8))
+        if ring_bits <= _IN_ONE_INTEGER:
+            np.multiply(values, scale * 2.0**_FRACTION_BITS, out=fixed, casting="unsafe")
+            np.add(fixed, dither, out=fixed)
+            np.right_shift(fixed, _FRACTION_BITS, out=out, casting="unsafe")
+            return
         np.multiply(values, scale, out=values)
-        np.floor(values, out=whole)
+        whole = np.floor(values)
         np.subtract(values, whole, out=values)
-        np.multiply(values, 2.0**32, out=values)
-        np.less(dither, values, out=up)
-        # in the range of the signed lane, so the cast is exact and the view is the residue mod 2^lane
-        np.copyto(out.view(_signed(out.dtype)), whole, casting="unsafe")
-        np.add(out, up, out=out)
-        if ring_bits < 8 * out.itemsize:
-            np.bitwise_and(out, out.dtype.type((1 << ring_bits) - 1), out=out)
+        np.multiply(values, 2.0**_FRACTION_BITS, out=fixed, casting="unsafe")
+        np.add(fixed, dither, out=fixed)
+        np.right_shift(fixed, _FRACTION_BITS, out=fixed)
+        np.add(fixed, whole.astype(np.int64), out=out.view(np.int64))
 
     def dequantize(self, words: NDArray[Any], scale: float, ring_bits: int) -> NDArray[np.float64]:
-        """The centred representatives of `words` mod 2^`ring_bits`, times `scale`: a view of the scratch, valid until the next call."""
+        """The centred representatives of `words` mod 2^`ring_bits`, times `scale`: a view of `values`, valid until the next call."""
         values = self.values[: words.size]
         unused = 8 * words.itemsize - ring_bits
         if unused:

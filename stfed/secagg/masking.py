@@ -10,21 +10,33 @@ One keystream serves both parts: the ring part takes it from the start, the wide
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stfed.crypto import keystream
-from stfed.crypto.keystream import SEGMENT_BYTES
+from stfed.crypto.keystream import SEGMENT_BYTES, Words
 from stfed.encoding import EncodingPlan, Vector
 from stfed.encoding.wide import LIMB_MASK, carry
 
 _WORD = np.dtype("<u4")
 _SEGMENT_WORDS = SEGMENT_BYTES // _WORD.itemsize
 
+Accumulate = Callable[[Words, Sequence[bytes], Sequence[bytes]], None]
+"""`accumulate(words, add, subtract)`: words += streams of `add` - streams of `subtract`, in place, modulo 2^(bits of a word), every stream
+from its start. `keystream.accumulate` is one; others may do it elsewhere (other processes, a GPU), bit by bit the same."""
 
-def apply_masks(vector: Vector, plan: EncodingPlan, add: Sequence[bytes], subtract: Sequence[bytes], *, threads: int | None = None) -> None:
+
+def apply_masks(
+    vector: Vector,
+    plan: EncodingPlan,
+    add: Sequence[bytes],
+    subtract: Sequence[bytes],
+    *,
+    threads: int | None = None,
+    accumulate: Accumulate | None = None,
+) -> None:
     """Adds and subtracts the keystreams of these keys, in place, and reduces.
 
     Args:
@@ -33,15 +45,24 @@ def apply_masks(vector: Vector, plan: EncodingPlan, add: Sequence[bytes], subtra
         add: 32-byte keystream keys.
         subtract: likewise.
         threads: as `keystream.accumulate`.
+        accumulate: does the ring part, in place of `keystream.accumulate`; the wide part is short and always done here.
     """
     vector.check(plan)
-    keystream.accumulate(vector.ring, add, subtract, threads=threads)
+    if accumulate is None:
+        keystream.accumulate(vector.ring, add, subtract, threads=threads)
+    else:
+        accumulate(vector.ring, add, subtract)
     vector.reduce(plan)
-    sums = vector.wide.astype(np.int64)
-    first_segment = -(-vector.ring.nbytes // SEGMENT_BYTES)
+    vector.wide = masked_limbs(vector.wide, plan, add, subtract)
+
+
+def masked_limbs(wide: NDArray[np.uint32], plan: EncodingPlan, add: Sequence[bytes], subtract: Sequence[bytes]) -> NDArray[np.uint32]:
+    """The wide part of a vector with the keystreams of these keys added and subtracted, number by number."""
+    sums = wide.astype(np.int64)
+    first_segment = -(-plan.vector_length * plan.lane.itemsize // SEGMENT_BYTES)
     _accumulate_limbs(sums, add, np.add, first_segment)
     _accumulate_limbs(sums, subtract, np.subtract, first_segment)
-    vector.wide = carry(sums, plan.wide_groups)
+    return carry(sums, plan.wide_groups)
 
 
 def _accumulate_limbs(sums: NDArray[np.int64], keys: Sequence[bytes], combine: np.ufunc, first_segment: int) -> None:

@@ -32,7 +32,7 @@ def seeded(seed: int) -> Fill:
 
 
 def constant(byte: int) -> Fill:
-    """The two ends of the dither: 0x00 rounds every fraction up, 0xff rounds (almost) every fraction down. Of the noise likewise."""
+    """The two ends of the dither: 0x00 rounds every fraction down, 0xff rounds (almost) every fraction up. Of the noise likewise."""
 
     def fill(buffer: NDArray[np.uint8]) -> None:
         buffer[:] = byte

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from stfed.encoding import EncodedUpdate, EncodingPlan, MetricSchema, TensorSpec, Vector, decode_sum, encode_update, pack_vector
 from stfed.encoding.arrays import INTEGER_CHANGE
 from stfed.encoding.plan import MAX_METRIC
+from stfed.encoding.quantize import TILE
+from stfed.encoding.rotation import Rotation
 from stfed.errors import LocalError, PeerError, QuorumError
 
 from .helpers import FLOATS, INTEGERS, ROUNDING, constant, counted, exact_mean, numbers_of, seeded, silent, times, vector_sum, wide_of
@@ -413,6 +415,49 @@ def test_with_uniform_weights_the_mean_is_the_plain_one() -> None:
     assert result.arrays["n"] == 1
     np.testing.assert_allclose(result.arrays["w"], 0.25, atol=result.error_bound)
     assert result.error_bound == pytest.approx(plan.step, rel=1e-6)
+
+
+ROTATION = Rotation(bytes(range(16)))
+
+
+@pytest.mark.parametrize("sizes", [(1,), (100, 155), (256, 16_384), (TILE, 300), (TILE + 200,), (5, TILE, 40_000)], ids=str)
+def test_a_rotated_vector_is_the_vector_of_the_rotated_change(sizes: tuple[int, ...]) -> None:
+    generator = np.random.default_rng(5)
+    received: Model = {f"w{index}": np.zeros(size) for index, size in enumerate(sizes)}
+    trained: Model = {name: generator.normal(size=tensor.size) for name, tensor in received.items()}
+    line = np.concatenate(list(trained.values()))
+    ROTATION.forward(line, 0)
+    settings: dict[str, Any] = {"parties": 3, "clip": 2.0, "max_weight": 5.0, "metric_slots": 0}
+    rotated = EncodingPlan.for_arrays(received, rotation=ROTATION, **settings)
+    straight = EncodingPlan.for_arrays({"line": line}, **settings)
+    one = encode_update(rotated, received, trained, 3, {}, seeded(1))
+    other = encode_update(straight, {"line": np.zeros(line.size)}, {"line": line}, 3, {}, seeded(1))
+    assert (one.vector.ring == other.vector.ring).all()
+    assert one.clipped == other.clipped == np.count_nonzero(np.abs(line) > 2)
+
+
+@pytest.mark.parametrize("value_bits", [8, 14, 30, 50])
+def test_rotated_sums_decode_to_the_weighted_mean_within_the_bound(value_bits: int) -> None:
+    generator = np.random.default_rng(value_bits)
+    sizes = {"bias": ("float64", 3), "deep": ("float32", TILE + 77), "n": ("int64", 2), "half": ("float16", 1000)}
+    received: Model = {name: generator.integers(-9, 9, size).astype(dtype) for name, (dtype, size) in sizes.items()}
+    models = [
+        {name: (tensor + generator.integers(-3, 4, tensor.size) / 4).astype(tensor.dtype) for name, tensor in received.items()}
+        for _ in range(2)
+    ]
+    weights = [1, 4]
+    plan = EncodingPlan.for_arrays(received, parties=4, clip=10.0, max_weight=4, metric_slots=0, value_bits=value_bits, rotation=ROTATION)
+    fill = seeded(3)
+    updates = [encode_update(plan, received, model, weight, {}, fill) for model, weight in zip(models, weights, strict=True)]
+    assert not any(update.clipped for update in updates)
+    decoded = decode_sum(plan, vector_sum(plan, [update.vector for update in updates]), 2, received, updates[0].schema)
+    for name in ("bias", "deep", "half"):
+        mean = sum(np.float64(weight) * model[name] for weight, model in zip(weights, models, strict=True)) / 5
+        mine = np.abs(decoded.arrays[name] - mean)
+        assert mine.max() <= decoded.error_bound + np.abs(mean).max() * ROUNDING[received[name].dtype.name][0]
+    assert decoded.arrays["n"].tolist() == [
+        math.floor(Fraction(sum(w * int(m["n"][i]) for w, m in zip(weights, models, strict=True)), 5) + Fraction(1, 2)) for i in range(2)
+    ]
 
 
 def test_updates_print_no_values() -> None:

@@ -126,7 +126,7 @@ def test_packing_holds_the_result_in_memory_once(ring_bits: int) -> None:
     tracemalloc.start()
     try:
         data = pack_vector(vector, plan)
-        assert tracemalloc.get_traced_memory()[1] < 1.25 * len(data)
+        assert tracemalloc.get_traced_memory()[1] < len(data) + 2_500_000  # a copy would be 2.9 million bytes or more
     finally:
         tracemalloc.stop()
 

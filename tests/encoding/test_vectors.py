@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stfed.encoding import EncodingPlan, MetricSchema, Vector, decode_sum, encode_update, pack_vector, payload_bytes, unpack_vector
 
 VECTORS = Path(__file__).parents[1] / "vectors"
-FILES = sorted((VECTORS / "encoding").glob("*.json"))
+FILES = sorted(path for path in (VECTORS / "encoding").glob("*.json") if path.stem != "rotation")
 
 
 def test_the_folder_is_what_the_generator_makes() -> None:

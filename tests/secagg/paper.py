@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-PRIME, SEGMENT_BYTES, LIMB_BITS = 65521, 1 << 18, 30
+PRIME, SEGMENT_BYTES, LIMB_BITS = 65521, 1 << 19, 30
 
 
 def u32(*values: int) -> bytes:
