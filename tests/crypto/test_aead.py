@@ -102,3 +102,21 @@ def test_a_failed_opening_blames_the_peer_and_shows_nothing_secret() -> None:
     assert key.hex() not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+@given(KEYS, NONCES, st.binary(max_size=200), st.data())
+def test_some_blocks_decrypt_to_what_was_sealed_there(key: bytes, nonce: bytes, plaintext: bytes, data: st.DataObject) -> None:
+    whole = len(plaintext) // aead.BLOCK_BYTES
+    blocks = data.draw(st.lists(st.integers(0, whole - 1), max_size=6)) if whole else []
+    sealed = aead.seal(key, nonce, plaintext, b"")
+
+    def parts(of: bytes) -> bytes:
+        return b"".join(of[aead.BLOCK_BYTES * block :][: aead.BLOCK_BYTES] for block in blocks)
+
+    assert aead.decrypt_blocks(key, nonce, parts(sealed), blocks) == parts(plaintext)
+
+
+def test_blocks_are_whole_and_keys_of_the_right_size() -> None:
+    for key_bytes, nonce_bytes, ciphertext in ((16, 12, b""), (32, 8, b""), (32, 12, bytes(17))):
+        with pytest.raises(LocalError):
+            aead.decrypt_blocks(bytes(key_bytes), bytes(nonce_bytes), ciphertext, [0] * bool(ciphertext))

@@ -1,4 +1,5 @@
 import hashlib
+import hmac
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -31,6 +32,14 @@ def test_one_extraction_serves_many_keys(secret: bytes, salt: bytes, infos: list
     extracted = kdf.extract(secret, salt=salt)
     for label, parts in infos:
         assert kdf.expand(extracted, kdf.framed(label, *parts)) == kdf.derive(secret, label, *parts, salt=salt)
+    framed = [kdf.framed(label, *parts) for label, parts in infos]
+    assert kdf.expand_all(extracted, *framed) == [kdf.expand(extracted, info) for info in framed]
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200))
+def test_mac_is_the_standard_librarys_hmac(key: bytes, message: bytes) -> None:
+    """Keys shorter than a block, of a block and longer."""
+    assert kdf.mac(kdf.mac_key(key), message) == hmac.digest(key, message, "sha256")
 
 
 def test_vectors() -> None:
