@@ -9,12 +9,66 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Iterable, Sequence
-from typing import Self, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Generic, Protocol, Self, TypeVar, overload
 
 from stfed.errors import DecodeError, LocalError
 
 T = TypeVar("T")
+
+
+class Record(Protocol):
+    """What encodes itself to a fixed number of bytes."""
+
+    def encode(self) -> bytes:
+        """The bytes, always as many."""
+        ...
+
+
+class Records(Sequence[T], Generic[T]):
+    """Records of one size as the bytes they came in: each is decoded when it is looked at. Equals the tuple of all of them.
+
+    A round of n parties with k neighbours has n * k of them on the coordinator, which passes most of them on unread.
+
+    Attributes:
+        data: the records, one behind the other.
+        size_bytes: of each.
+    """
+
+    __slots__ = ("_decode", "data", "size_bytes")
+
+    def __init__(self, data: bytes, size_bytes: int, decode: Callable[[bytes], T]) -> None:
+        if size_bytes < 1 or len(data) % size_bytes:
+            raise LocalError(f"{len(data)} bytes are no whole number of records of {size_bytes}")
+        self.data, self.size_bytes, self._decode = data, size_bytes, decode
+
+    def __len__(self) -> int:
+        return len(self.data) // self.size_bytes
+
+    @overload
+    def __getitem__(self, at: int) -> T: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[T, ...]: ...
+    def __getitem__(self, at: int | slice) -> T | tuple[T, ...]:
+        if isinstance(at, slice):
+            return tuple(self)[at]
+        start = range(0, len(self.data), self.size_bytes)[at]
+        return self._decode(self.data[start : start + self.size_bytes])
+
+    def __iter__(self) -> Iterator[T]:
+        size_bytes = self.size_bytes
+        return (self._decode(self.data[at : at + size_bytes]) for at in range(0, len(self.data), size_bytes))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Records):
+            return (self.data, self.size_bytes) == (other.data, other.size_bytes)
+        return isinstance(other, tuple) and tuple(self) == other
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return f"Records({len(self)} of {self.size_bytes} bytes)"
 
 
 class Writer:
@@ -93,6 +147,14 @@ class Writer:
         self._parts.extend(items)
         return self
 
+    def records(self, items: Sequence[Record] | Records[Any], size_bytes: int) -> Self:
+        """A u32 count, then each record: what `fixed_vector` writes of the encoded ones."""
+        if not isinstance(items, Records):
+            return self.fixed_vector([item.encode() for item in items], size_bytes)
+        if items.size_bytes != size_bytes:
+            raise LocalError(f"a record has {items.size_bytes} bytes, {size_bytes} are due")
+        return self.u32(len(items)).fixed(items.data, len(items.data))
+
     def getvalue(self) -> bytes:
         return b"".join(self._parts)
 
@@ -108,15 +170,19 @@ class Reader:
     def __init__(self, data: bytes, what: str = "message") -> None:
         self._data = bytes(data)  # a copy only of what is not `bytes` already
         self._at, self._end = 0, len(self._data)
-        self._what = what
+        self.what = what
 
     @property
     def remaining(self) -> int:
         return self._end - self._at
 
+    def ahead(self, size_bytes: int) -> bytes:
+        """The next bytes, or as many as are left, without taking them."""
+        return self._data[self._at : min(self._at + size_bytes, self._end)]
+
     def fail(self, field: str, why: str) -> DecodeError:
         """A `DecodeError` for this field, for the caller to raise."""
-        return DecodeError(f"{self._what}: field {field!r} at byte {self._at}: {why}")
+        return DecodeError(f"{self.what}: field {field!r} at byte {self._at}: {why}")
 
     def _take(self, size_bytes: int, field: str) -> bytes:
         start, stop = self._at, self._at + size_bytes
@@ -182,6 +248,32 @@ class Reader:
         data = self._take(count * size_bytes, field)
         return [data[at : at + size_bytes] for at in range(0, len(data), size_bytes)]
 
+    def records(self, field: str, size_bytes: int, decode: Callable[[bytes], T], *, max_items: int) -> Records[T]:
+        """The inverse of `Writer.records`; `decode` must take any bytes of that size, since it runs when nobody expects a `DecodeError`."""
+        if size_bytes < 1:
+            raise self.fail(field, "has records of no size")
+        count = self._count(field, max_items, size_bytes)
+        return Records(self._take(count * size_bytes, field), size_bytes, decode)
+
+    def opaques(self, field: str, *, max_bytes: int, max_items: int) -> list[bytes]:
+        """A counted vector of `opaque`s: what `vector(field, ...)` reads of them, without a call for each part."""
+        data, end, items = self._data, self._end, list[bytes]()
+        count = self._count(field, max_items, 4)
+        if 0 < (size := int.from_bytes(self.ahead(4), "big")) <= max_bytes:
+            step = 4 + size
+            same = self.ahead(count * step)
+            if len(same) == count * step and all(same[byte::step] == same[byte : byte + 1] * count for byte in range(4)):
+                self._at += len(same)
+                return [same[at : at + size] for at in range(4, len(same), step)]  # all of one size, as in a directory
+        for _ in range(count):
+            start = self._at + 4
+            stop = start + int.from_bytes(data[self._at : start], "big")
+            if stop > end or stop - start > max_bytes:
+                self.opaque(f"{field} entry", max_bytes=max_bytes)  # which says what is wrong
+            items.append(data[start:stop])
+            self._at = stop
+        return items
+
     def _count(self, field: str, max_items: int, item_min_bytes: int) -> int:
         count = self.u32(field)
         if count > max_items:
@@ -193,4 +285,4 @@ class Reader:
     def end(self) -> None:
         """Refuses left-over bytes."""
         if self.remaining:
-            raise DecodeError(f"{self._what}: {self.remaining} bytes are left over after the last field")
+            raise DecodeError(f"{self.what}: {self.remaining} bytes are left over after the last field")

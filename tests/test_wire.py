@@ -1,4 +1,5 @@
 import math
+import re
 import struct
 import tracemalloc
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stfed.errors import DecodeError, LocalError
-from stfed.wire import Reader, Writer
+from stfed.wire import Reader, Records, Writer
 
 UINTS = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 CAP = 64
@@ -29,6 +30,9 @@ FIELDS: st.SearchStrategy[Field] = st.one_of(
     st.binary(max_size=CAP).map(lambda value: ("opaque", value)),
     st.text(max_size=CAP // 4).map(lambda value: ("text", value)),
     st.lists(st.integers(0, 65535), max_size=8).map(lambda value: ("vector", value)),
+    st.lists(st.binary(max_size=5), max_size=8).map(lambda value: ("opaques", value)),
+    st.lists(st.binary(min_size=300, max_size=300), max_size=3).map(lambda value: ("opaques", value)),
+    st.lists(st.binary(min_size=3, max_size=3), max_size=8).map(lambda value: ("records", value)),
 )
 
 
@@ -39,6 +43,10 @@ def write(fields: list[Field]) -> bytes:
             writer.fixed(value, 7)
         elif kind == "vector":
             writer.vector(value, lambda w, item: w.u16(item))
+        elif kind == "opaques":
+            writer.vector(value, Writer.opaque)
+        elif kind == "records":
+            writer.records(Records(b"".join(value), 3, bytes), 3)
         else:
             getattr(writer, kind)(value)
     return writer.getvalue()
@@ -51,6 +59,10 @@ def read_one(reader: Reader, kind: str) -> Any:
         return getattr(reader, kind)("a field", max_bytes=CAP)
     if kind == "vector":
         return reader.vector("a field", lambda r: r.u16("item"), max_items=8, item_min_bytes=2)
+    if kind == "opaques":
+        return reader.opaques("a field", max_bytes=300, max_items=8)
+    if kind == "records":
+        return list(reader.records("a field", 3, bytes, max_items=8))
     return getattr(reader, kind)("a field")
 
 
@@ -184,3 +196,54 @@ def test_what_was_read_is_a_copy_that_later_changes_of_the_input_do_not_reach() 
     read_bytes = Reader(data).opaque("x", max_bytes=3)  # type: ignore[arg-type]
     data[4] = 0
     assert read_bytes == b"abc"
+
+
+@given(st.lists(st.binary(max_size=3), max_size=6), st.binary(max_size=8), st.integers(0, 3), st.integers(0, 6))
+def test_opaques_are_a_vector_of_opaques(items: list[bytes], rest: bytes, cap: int, most: int) -> None:
+    """Item for item and refusal for refusal, whether all have one size or not."""
+    data = Writer().vector(items, Writer.opaque).getvalue() + rest
+    for cut in (len(data), len(data) // 2):
+        plain, fast = Reader(data[:cut]), Reader(data[:cut])
+        try:
+            expected = plain.vector("a", lambda r: r.opaque("a entry", max_bytes=cap), max_items=most, item_min_bytes=4)
+        except DecodeError as error:
+            with pytest.raises(DecodeError, match=f"^{re.escape(str(error))}$"):
+                fast.opaques("a", max_bytes=cap, max_items=most)
+        else:
+            assert fast.opaques("a", max_bytes=cap, max_items=most) == expected
+            assert fast.remaining == plain.remaining
+
+
+@given(st.lists(st.binary(min_size=2, max_size=2), max_size=6), st.integers(-8, 8), st.integers(-8, 8))
+def test_records_are_the_tuple_of_their_items(items: list[bytes], start: int, stop: int) -> None:
+    plain, records = tuple(map(int.from_bytes, items)), Records(b"".join(items), 2, int.from_bytes)
+    assert (len(records), tuple(records), hash(records)) == (len(plain), plain, hash(plain))
+    assert records == plain
+    assert plain == records
+    assert records[start:stop] == plain[start:stop]
+    assert records == Records(records.data, 2, int.from_bytes)
+    assert records != (*plain, 0)
+    assert records != list(plain)
+    if -len(plain) <= start < len(plain):
+        assert records[start] == plain[start]
+    else:
+        with pytest.raises(IndexError):
+            records[start]
+
+
+def test_records_are_whole_and_of_the_size_asked_for_and_show_no_content() -> None:
+    for data, size_bytes in ((b"abc", 2), (b"", 0), (b"ab", -1)):
+        with pytest.raises(LocalError, match="no whole number of records"):
+            Records(data, size_bytes, bytes)
+    with pytest.raises(LocalError, match="a record has 2 bytes, 3 are due"):
+        Writer().records(Records(b"abcd", 2, bytes), 3)
+    with pytest.raises(DecodeError, match="records of no size"):
+        Reader(bytes(4)).records("a", 0, bytes, max_items=1)
+    assert repr(Records(b"abcd", 2, bytes)) == "Records(2 of 2 bytes)"
+
+
+def test_looking_ahead_takes_nothing() -> None:
+    reader = Reader(b"abc")
+    assert (reader.ahead(2), reader.ahead(9), reader.remaining) == (b"ab", b"abc", 3)
+    assert reader.fixed(3, "all") == b"abc"
+    assert reader.ahead(1) == b""

@@ -29,6 +29,9 @@ THRESHOLD_LIMIT = 1 << 21
 _GENERATOR = 17
 _ELEMENT = np.dtype("<u2")
 _DIFFERENCE_COLUMNS = 1024
+_DIFFERENCES = 1 << 20
+_FEW_POINTS = 6
+"""So many times the threshold, distinct points make the matrix product of `lagrange_at_zero` dearer than looking every difference up."""
 
 
 def random_secrets(count: int, entropy: Entropy) -> NDArray[np.uint16]:
@@ -91,8 +94,9 @@ def reconstruct(
 def lagrange_at_zero(points: NDArray[np.integer]) -> NDArray[np.uint16]:
     """The weights w with secret = sum of w[i, j] * share at points[i, j], for many sets of points at once.
 
-    w_j is the product over m != j of x_m / (x_m - x_j). In logarithms that is a sum, and the sums over all sets are one product of
-    their 0/1 membership matrix with the matrix of log(x - y) over the distinct points: s t^2 lookups become a matrix product.
+    w_j is the product over m != j of x_m / (x_m - x_j). In logarithms that is a sum. Where the sets share most of their points, the sums
+    over all of them are one product of their 0/1 membership matrix with the matrix of log(x - y) over the distinct points; where there
+    are far more points than in a set, s t^2 lookups are less.
 
     Args:
         points: (s, t), each row distinct, 1 to 65520.
@@ -102,19 +106,31 @@ def lagrange_at_zero(points: NDArray[np.integer]) -> NDArray[np.uint16]:
     """
     xs = _check_points(points, 2)
     log, exp = _tables()
+    logs = log[xs]
+    exponents = logs.sum(axis=1, keepdims=True) - logs - _logs_of_differences(xs, log)
+    weights: NDArray[np.uint16] = exp[exponents.astype(np.int64) % (PRIME - 1)]
+    return weights
+
+
+def _logs_of_differences(xs: NDArray[np.int64], log: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Per set i and point j, the sum of log(x_m - x_j) over all m but j; log(0) is stored as 0, which leaves that one out."""
     distinct, columns = np.unique(xs, return_inverse=True)
+    sets, threshold = xs.shape
+    if len(distinct) > _FEW_POINTS * threshold:
+        sums = np.empty(xs.shape)
+        at_once = max(1, _DIFFERENCES // threshold**2)
+        for start in range(0, sets, at_once):
+            block = xs[start : start + at_once]
+            sums[start : start + at_once] = log[(block[:, :, None] - block[:, None, :]) % PRIME].sum(axis=1)
+        return sums
     columns = columns.reshape(xs.shape)
-    members = np.zeros((len(xs), len(distinct)))
+    members = np.zeros((sets, len(distinct)))
     np.put_along_axis(members, columns, 1.0, axis=1)
     differences = np.empty_like(members)
     for start in range(0, len(distinct), _DIFFERENCE_COLUMNS):
-        block = slice(start, start + _DIFFERENCE_COLUMNS)
-        # log(0) is stored as 0, which leaves out the factor m = j.
-        differences[:, block] = members @ log[(distinct[:, None] - distinct[None, block]) % PRIME]
-    logs = log[xs]
-    exponents = logs.sum(axis=1, keepdims=True) - logs - np.take_along_axis(differences, columns, axis=1)
-    weights: NDArray[np.uint16] = exp[exponents.astype(np.int64) % (PRIME - 1)]
-    return weights
+        block = distinct[start : start + _DIFFERENCE_COLUMNS]
+        differences[:, start : start + _DIFFERENCE_COLUMNS] = members @ log[(distinct[:, None] - block[None, :]) % PRIME]
+    return np.take_along_axis(differences, columns, axis=1)
 
 
 def to_bytes(elements: NDArray[np.uint16]) -> bytes:
@@ -180,10 +196,12 @@ def _multiply(left: NDArray[np.generic], right: NDArray[np.uint16], prime: int =
 @lru_cache(maxsize=4)
 def _vandermonde(points: tuple[int, ...], threshold: int, prime: int = PRIME) -> NDArray[np.float64]:
     """Row j holds the powers 0 to threshold - 1 of point j: (n, t)."""
-    xs = np.array(points, np.int64)
+    xs = np.array(points, np.int64)[:, None]
     powers = np.ones((len(xs), threshold), np.int64)
-    for exponent in range(1, threshold):
-        powers[:, exponent] = powers[:, exponent - 1] * xs % prime
+    known, step = 1, xs  # so many columns are there, and the powers x^known that lead on to as many again
+    while known < threshold:
+        powers[:, known : 2 * known] = powers[:, : min(known, threshold - known)] * step % prime
+        known, step = 2 * known, step * step % prime
     matrix = powers.astype(np.float64)
     matrix.flags.writeable = False
     return matrix

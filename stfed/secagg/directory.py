@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha256
 from itertools import pairwise
 
 from stfed.crypto import agreement, identity
-from stfed.crypto.kdf import digest
+from stfed.crypto.kdf import digest, framed
 from stfed.crypto.labels import Label
 from stfed.errors import LocalError, PeerError, shown
 from stfed.secagg.messages import Header, Join, encode_parties
@@ -27,6 +28,7 @@ from stfed.secagg.refusals import (
     WeakKeyError,
 )
 from stfed.secagg.roster import MemberRoster
+from stfed.wire import Records
 
 
 def check_join(join: Join, header: Header, mode: Mode) -> None:
@@ -37,28 +39,31 @@ def check_join(join: Join, header: Header, mode: Mode) -> None:
         UnsignedJoinError: malicious mode, and it is not signed by the identity that it names.
         DirectoryError: it belongs to another run, epoch or suite, or is signed in semi-honest mode.
     """
-    name = identity.fingerprint(join.identity)
     if join.header != header:
-        raise DirectoryError(f"the JOIN of party {name} belongs to another run, epoch or suite", party=name)
+        raise DirectoryError(f"the JOIN of party {_name(join)} belongs to another run, epoch or suite", party=_name(join))
     if agreement.is_low_order(join.public_key):
-        raise WeakKeyError(f"the public key of party {name} has low order", party=name)
+        raise WeakKeyError(f"the public key of party {_name(join)} has low order", party=_name(join))
     if not agreement.is_canonical(join.public_key):
         # Two encodings of one point would pass for two different keys.
-        raise WeakKeyError(f"the public key of party {name} is not in its canonical encoding", party=name)
+        raise WeakKeyError(f"the public key of party {_name(join)} is not in its canonical encoding", party=_name(join))
     if mode is Mode.MALICIOUS:
         try:
             identity.verify(join.identity, join.signature, Label.SIGN_MESSAGE, join.unsigned())
         except PeerError:
-            raise UnsignedJoinError(f"the JOIN of party {name} is not signed by its identity", party=name) from None
+            raise UnsignedJoinError(f"the JOIN of party {_name(join)} is not signed by its identity", party=_name(join)) from None
     elif join.signature:
         # One encoding per JOIN and mode: an ignored signature would be a field that two parties could see differently.
-        raise DirectoryError(f"the JOIN of party {name} is signed, but the run is semi-honest", party=name)
+        raise DirectoryError(f"the JOIN of party {_name(join)} is signed, but the run is semi-honest", party=_name(join))
+
+
+def _name(join: Join) -> str:
+    return identity.fingerprint(join.identity)
 
 
 @lru_cache(maxsize=2)
 def _check_entries(header: Header, mode: Mode, entries: tuple[bytes, ...]) -> None:
     """Cached, because all parties of a simulation check the same directory in one process: n * n JOINs otherwise."""
-    joins = [Join.decode(data) for data in entries]
+    joins = list(map(_decoded, entries))
     if not joins:
         raise DirectoryError("the directory is empty")
     if any(right.identity <= left.identity for left, right in pairwise(joins)):
@@ -70,15 +75,16 @@ def _check_entries(header: Header, mode: Mode, entries: tuple[bytes, ...]) -> No
 
 
 @lru_cache(maxsize=2)
-def _cohort_digest(header: Header, entries: tuple[bytes, ...], cohort: tuple[int, ...]) -> bytes:
+def _cohort_digest(header: Header, data: bytes, cohort: tuple[int, ...], entry_bytes: int) -> bytes:
     """Cached for the same reason."""
-    members = b"".join(digest(Label.JOIN, entries[index]) for index in cohort)
+    start = framed(Label.JOIN) + entry_bytes.to_bytes(4, "big")  # of every `digest(Label.JOIN, entry)`
+    members = b"".join(sha256(start + data[entry_bytes * index : entry_bytes * (index + 1)]).digest() for index in cohort)
     return digest(Label.COHORT, header.encode(), encode_parties(cohort), members)
 
 
-@lru_cache(maxsize=1 << 13)
+@lru_cache(maxsize=1 << 15)
 def _decoded(entry: bytes) -> Join:
-    """Cached, because every PREPARE looks at the identity of everybody in the cohort."""
+    """Cached, because every PREPARE of malicious mode looks at the identity of everybody in the cohort."""
     return Join.decode(entry)
 
 
@@ -89,12 +95,13 @@ class Directory:
     Attributes:
         header: the header that all of them carry.
         mode: semi-honest (unsigned) or malicious (each signed by its identity).
-        encoded: the JOIN messages as they were sent, sorted by identity; a party's index is its position here.
+        encoded: the JOIN messages as they were sent, sorted by identity; a party's index is its position here. All of them have the same
+            size, since all are signed, or none is.
     """
 
     header: Header
     mode: Mode
-    encoded: tuple[bytes, ...] = field(repr=False)
+    encoded: Records[bytes] = field(repr=False)
 
     @classmethod
     def of(cls, header: Header, mode: Mode, encoded: Sequence[bytes]) -> Directory:
@@ -104,9 +111,9 @@ class Directory:
             DecodeError: an entry is no JOIN.
             DirectoryError, DuplicateKeyError, WeakKeyError: as their names say.
         """
-        entries = tuple(bytes(data) for data in encoded)
+        entries = tuple(map(bytes, encoded))
         _check_entries(header, mode, entries)
-        return cls(header, mode, entries)
+        return cls(header, mode, Records(b"".join(entries), len(entries[0]), bytes))
 
     def __len__(self) -> int:
         return len(self.encoded)
@@ -125,10 +132,12 @@ class Directory:
         Raises:
             DirectoryError: it does not stand in the directory.
         """
-        try:
-            return self.encoded.index(join)
-        except ValueError:
-            raise DirectoryError("this party's own JOIN is not in the directory") from None
+        at = self.encoded.data.find(join)
+        while at % self.encoded.size_bytes:  # -1, which is nowhere, is one too
+            if at < 0:
+                raise DirectoryError("this party's own JOIN is not in the directory")
+            at = self.encoded.data.find(join, at + 1)
+        return at // self.encoded.size_bytes
 
     def check_members(self, roster: MemberRoster | None, parties: Iterable[int]) -> None:
         """Refuses parties that are not on the roster, now; in malicious mode. Asked for the whole directory once, and for every cohort.
@@ -156,4 +165,4 @@ class Directory:
 
     def cohort_digest(self, cohort: tuple[int, ...]) -> bytes:
         """32 bytes that stand for exactly these parties with exactly these JOINs."""
-        return _cohort_digest(self.header, self.encoded, cohort)
+        return _cohort_digest(self.header, self.encoded.data, cohort, self.encoded.size_bytes)

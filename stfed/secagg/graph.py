@@ -45,6 +45,10 @@ class NeighbourGraph(Protocol):
             LocalError: there is no party i.
         """
 
+    @abstractmethod
+    def table(self) -> NDArray[np.int32]:
+        """`neighbours` of everybody: shape (n, k), for who deals with all parties."""
+
     def points(self, dealer: int) -> NDArray[np.int64]:
         """Where the holders of a dealer's shares evaluate, in the order of `neighbours(dealer)`: 1..k, shape (k,)."""
         self._require_party(dealer)
@@ -82,6 +86,11 @@ class CompleteGraph(NeighbourGraph):
         others = np.arange(self.k, dtype=np.int64)
         others[i:] += 1
         return others
+
+    def table(self) -> NDArray[np.int32]:
+        """See `NeighbourGraph`."""
+        others = np.arange(self.k, dtype=np.int32)[None, :]
+        return others + (others >= np.arange(self.n, dtype=np.int32)[:, None])
 
     def point(self, dealer: int, holder: int) -> int:
         """The x of one holder's share of one dealer's secrets, in constant time: numbers above the dealer's move down by one."""
@@ -121,6 +130,15 @@ class HararyGraph(NeighbourGraph):
         """The k/2 on either side of i on the ring, ascending."""
         self._require_party(i)
         return np.sort(self._party_at[(self._place_of[i] + self._distances) % self.n])
+
+    def table(self) -> NDArray[np.int32]:
+        """See `NeighbourGraph`."""
+        ring = self._party_at.astype(np.int32)
+        table = np.empty((self.n, self.k), np.int32)
+        for column, distance in enumerate(self._distances.tolist()):
+            table[self._party_at, column] = np.roll(ring, -distance)
+        table.sort(axis=1)
+        return table
 
 
 def make_graph(n: int, k: int, seed: bytes) -> NeighbourGraph:

@@ -17,11 +17,12 @@ import struct
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 from stfed.crypto import agreement
-from stfed.crypto.kdf import derive, digest, expand, extract, framed
+from stfed.crypto.kdf import derive, digest, expand, expand_all, extract, framed, mac, mac_key
 from stfed.crypto.labels import Label
 from stfed.secagg.messages import SHORT_HASH_BYTES, DealtShares, DrawnPrepare, Header, Join, Prepare, ShareOf, encode_parties
 
 _FRAMED_ENDS = struct.Struct(">4I")
+_TO_NEXT, _TO_ROUND = framed(Label.RATCHET_NEXT), framed(Label.RATCHET_ROUND)
 
 
 def _u32(value: int) -> bytes:
@@ -44,10 +45,12 @@ def pairwise_key(private_key: bytes, own: Join, other: Join) -> bytes:
 def pairwise_keys(private_key: bytes, own: Join, others: Sequence[Join]) -> list[bytes]:
     """`pairwise_key` with each of the others, in about half the time."""
     secrets = agreement.shared_secrets(private_key, [other.public_key for other in others])
-    header, salt, end = own.header.encode(), own.header.run.to_bytes(8, "big"), own.identity + own.public_key
+    salt, end = mac_key(own.header.run.to_bytes(8, "big")), own.identity + own.public_key
+    start, size = framed(Label.PAIRWISE_KEY, own.header.encode()) + _u32(len(end)), _u32(len(end))
+    ends = [other.identity + other.public_key for other in others]
     return [
-        derive(secret, Label.PAIRWISE_KEY, header, *sorted((end, other.identity + other.public_key)), salt=salt)
-        for secret, other in zip(secrets, others, strict=True)
+        expand(mac(salt, secret), start + (end + size + other if end < other else other + size + end))
+        for secret, other in zip(secrets, ends, strict=True)
     ]
 
 
@@ -63,8 +66,8 @@ def round_key(key: bytes) -> bytes:
 
 def next_and_round_key(key: bytes) -> tuple[bytes, bytes]:
     """Both, for three quarters of the hashing."""
-    extracted = extract(key)
-    return expand(extracted, framed(Label.RATCHET_NEXT)), expand(extracted, framed(Label.RATCHET_ROUND))
+    following, of_round = expand_all(extract(key), _TO_NEXT, _TO_ROUND)
+    return following, of_round
 
 
 def pairwise_seed(round_key: bytes, header: Header, cohort_digest: bytes) -> bytes:
@@ -93,9 +96,12 @@ def neighbour_keys(
     share_info = framed(Label.SHARE_KEY, header.encode())
     result = []
     for other, key in round_keys.items():
-        extracted = extract(key)
-        outgoing = expand(extracted, share_info + _framed_ends(own, other)) if other in holders else b""
-        result.append((expand(extracted, seed_info), outgoing, expand(extracted, share_info + _framed_ends(other, own))))
+        incoming_info = share_info + _framed_ends(other, own)
+        if other in holders:
+            seed, incoming, outgoing = expand_all(extract(key), seed_info, incoming_info, share_info + _framed_ends(own, other))
+        else:
+            (seed, incoming), outgoing = expand_all(extract(key), seed_info, incoming_info), b""
+        result.append((seed, outgoing, incoming))
     return result
 
 
@@ -112,6 +118,18 @@ def self_mask_key(self_seed: bytes, transcript: bytes) -> bytes:
 def pairwise_mask_key(seed: bytes, transcript: bytes) -> bytes:
     """The keystream key of PRG(s_ij) in the round of this transcript."""
     return derive(seed, Label.PAIRWISE_MASK, transcript)
+
+
+def self_mask_keys(self_seeds: Iterable[bytes], transcript: bytes) -> list[bytes]:
+    """`self_mask_key` of many seeds."""
+    info = framed(Label.SELF_MASK, transcript)
+    return [expand(extract(seed), info) for seed in self_seeds]
+
+
+def pairwise_mask_keys(seeds: Iterable[bytes], transcript: bytes) -> list[bytes]:
+    """`pairwise_mask_key` of many seeds."""
+    info = framed(Label.PAIRWISE_MASK, transcript)
+    return [expand(extract(seed), info) for seed in seeds]
 
 
 def commit_self_seed(secret: bytes, header: Header, owner: int) -> bytes:
@@ -176,7 +194,7 @@ def commitments_digest(
     return digest(Label.COMMITMENTS, header.encode(), _u32(owner), commit_b, commit_z, box, *parts, *drawn)
 
 
-def published(dealt: tuple[DealtShares, ...]) -> list[tuple[bytes, bytes, bytes]]:
+def published(dealt: Iterable[DealtShares]) -> list[tuple[bytes, bytes, bytes]]:
     """The public part of what a dealer sent for each neighbour, as `commitments_digest` takes it."""
     return [(item.self_seed_hash, item.box_key_hash, item.seed_commitment) for item in dealt]
 

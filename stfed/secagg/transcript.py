@@ -6,6 +6,8 @@ their pairwise masks do not cancel and the coordinator gets noise, not a gradien
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stfed.crypto.kdf import digest
@@ -51,6 +53,10 @@ class RoundFacts:
         """Parties in the cohort."""
         return len(self.cohort)
 
+    def place(self, party: int) -> int:
+        """Where a member of the cohort stands in it."""
+        return bisect_left(self.cohort, party)
+
     @property
     def drawn(self) -> bool:
         """Whether every party draws its share-holders itself (`stfed.secagg.drawn`), so that there is no graph to compute."""
@@ -71,7 +77,7 @@ class RoundFacts:
             raise LocalError("in malicious mode a sparse graph is drawn by the parties, it cannot be computed")
         return make_graph(self.n, self.k, digest(Label.GRAPH, self.header.encode(), self.cohort_digest))
 
-    def request(self, directory: tuple[bytes, ...]) -> PrepareRequest:
+    def request(self, directory: Sequence[bytes]) -> PrepareRequest:
         """The PREPARE message for these facts."""
         return PrepareRequest(
             header=self.header,

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from stfed.encoding import EncodingPlan
+from stfed.encoding.rotation import Rotation
 from stfed.errors import DecodeError, LocalError
 from stfed.secagg.client import Prepared, Trained
 from stfed.secagg.messages import (
@@ -54,7 +55,20 @@ from stfed.secagg.refusals import (
 )
 from stfed.secagg.store import MemoryStore
 from stfed.testing.protocol import LocalProtocol
-from tests.secagg.scene import NO_METRICS, Rule, Scene, Violation, each, join_request, patched, plan_of, some_share, u32s, without
+from tests.secagg.scene import (
+    NO_METRICS,
+    Rule,
+    Scene,
+    Violation,
+    each,
+    join_request,
+    patched,
+    plan_of,
+    some_share,
+    u32s,
+    vectors_of,
+    without,
+)
 
 # --- JOIN --------------------------------------------------------------------------------------------------------------------------------
 
@@ -232,6 +246,23 @@ def test_another_encoding_is_fine_in_the_other_phase_in_another_cohort_or_by_pol
     scene.restore(before)
     scene.party.policy = Policy(fixed_encoding=False)
     assert scene.answer(scene.but(plan=plan_of(6).encode()))
+
+
+def test_value_bits_are_one_encoding_whatever_the_cohort_and_its_ring() -> None:
+    """The ring grows with the cohort. Another precision, another rotation or a ring of that size by itself are other encodings."""
+    rotation = Rotation(bytes(16))
+    scene = Scene()
+    scene.plan = plan_of(6, value_bits=8, rotation=rotation)
+    scene.vectors = vectors_of(scene.plan, 6)
+    scene.finishes()
+    scene.at("prepare")
+    others = {"rotation": Rotation(bytes(15) + b"1")}, {"value_bits": 9}, {"rotation": None}, {"value_bits": None}
+    for changed in others:
+        with scene.refuses(PlanError, "another one than in the first round of this run"):
+            scene.answer(scene.but(plan=replace(scene.plan, **changed).encode()))
+    smaller = plan_of(3, value_bits=8, rotation=rotation)
+    assert smaller.ring_bits < scene.plan.ring_bits
+    assert scene.answer(scene.but(plan=smaller.encode(), cohort=tuple(sorted((scene.index, *scene.others[:2]))), k=2, t=2))
 
 
 def test_a_party_named_twice_in_the_cohort_cannot_be_written_down() -> None:
@@ -414,7 +445,7 @@ TRAIN_RULES: list[Rule] = [
     ("U1 below the minimum", CohortTooSmallError, "U1 has 2 of 6", lambda s: s.left(*s.others[:4])),
     ("fewer than t share-holders in U1", ShareHoldersError, "2 of this party's", lambda s: s.left(*s.others[:3])),
     ("an edge into U1 left out", ShareHoldersError, "shares of 4", lambda s: s.but(deliveries=s.request.deliveries[1:])),
-    ("shares without an edge", ShareHoldersError, "shares of 10", lambda s: s.but(deliveries=2 * s.request.deliveries)),
+    ("shares without an edge", ShareHoldersError, "shares of 10", lambda s: s.but(deliveries=2 * tuple(s.request.deliveries))),
     ("the shares of dealers swapped", ShareUnreadableError, "do not open", lambda s: s.but(deliveries=s.request.deliveries[::-1])),
     ("a share ciphertext changed", ShareUnreadableError, "do not open", lambda s: flipped(s, 2, "sealed")),
     ("a nonce changed", ShareUnreadableError, "do not open", lambda s: flipped(s, 2, "sealed", 0)),

@@ -6,6 +6,7 @@ from collections import Counter
 from copy import deepcopy
 from dataclasses import replace
 from itertools import combinations
+from tempfile import TemporaryFile
 
 import pytest
 from hypothesis import given, settings
@@ -13,12 +14,13 @@ from hypothesis import strategies as st
 
 from stfed.errors import QuorumError
 from stfed.secagg import client, keys
-from stfed.secagg.client import Prepared
+from stfed.secagg.client import Prepared, Ready, pairwise
 from stfed.secagg.messages import DrawnPrepare, DrawnTrainRequest, Prepare, TrainRequest, Unmask
 from stfed.secagg.params import Mode, Parameters, choose
 from stfed.secagg.policy import Policy
 from stfed.secagg.record import Record
 from stfed.secagg.server import DropReason, Preparing
+from stfed.secagg.server.published import Published, publish
 from stfed.secagg.signing import round_context, signed
 from stfed.testing.protocol import LocalProtocol
 from tests.secagg.scene import assert_equal, plan_of, sum_of, vectors_of
@@ -41,8 +43,10 @@ def test_rounds_with_the_calculators_numbers_and_drops_at_every_step(n: int, gam
         assert len(result.survivors) == len(summed)
 
 
-def test_a_larger_directory_than_the_cohort_and_keys_agreed_on_round_by_round() -> None:
+@pytest.mark.parametrize("cohorts", [0, 4])
+def test_a_larger_directory_than_the_cohort_and_keys_agreed_on_round_by_round_or_at_once(monkeypatch, cohorts: int) -> None:  # type: ignore
     n, nodes = 14, [0, 2, 3, 5, 6, 8, 9, 11, 13]
+    monkeypatch.setattr(pairwise, "_COHORTS", cohorts)
     protocol = LocalProtocol(n, any_graph(eager_parties=3))
     protocol.join()
     plan, vectors = plan_of(len(nodes), 7), vectors_of(plan_of(9, 7), n)
@@ -50,6 +54,9 @@ def test_a_larger_directory_than_the_cohort_and_keys_agreed_on_round_by_round() 
         parameters = replace(drawn_parameters(len(nodes), 6, 4), roster=n, corrupt=2)
         result = protocol.sum_round(plan, parameters, lambda node: deepcopy(vectors[node]), nodes=nodes, drops={"train": [5]})
         assert_equal(result.total, sum_of(plan, vectors, set(nodes) - {5}))
+    state = Record.decode(protocol.stores[0]._runs[protocol.run].record).state  # type: ignore[attr-defined]
+    assert isinstance(state, Ready)
+    assert bool(state.keys.private_key) is (not cohorts)
 
 
 # --- small graphs, every case ------------------------------------------------------------------------------------------------------------
@@ -238,7 +245,7 @@ def lying(change) -> tuple[Preparing, int]:  # type: ignore[no-untyped-def]
     preparing = protocol.prepare(plan_of(n, 7), drawn_parameters(n, 5, 4), range(n))
     index = 3
     node = protocol.enrolment.nodes[index]  # type: ignore[union-attr]
-    prepare = preparing._prepares.pop(index)
+    prepare = preparing._prepares[index]
     fresh = Preparing(preparing.facts, preparing._round.names, 6, directory=protocol.enrolment.directory, corrupt=1)  # type: ignore
     changed = signed(change(prepare, n, index), protocol.identities[node], round_context(preparing.facts))
     fresh.add(index, changed.encode())
@@ -269,7 +276,7 @@ def test_a_prepare_of_another_form_costs_its_sender_the_round(change, detail: st
     drop = preparing.drops[index]
     assert (drop.step, drop.reason) == ("prepare", DropReason.MALFORMED)
     assert detail in drop.detail
-    assert index not in preparing._round.links.holders
+    assert not preparing._round.links.holders(index)
 
 
 def test_two_ends_of_an_edge_that_commit_to_different_seeds() -> None:
@@ -278,25 +285,74 @@ def test_two_ends_of_an_edge_that_commit_to_different_seeds() -> None:
     protocol, plan = LocalProtocol(n, any_graph(), seed="edges"), plan_of(9, 7)
     protocol.join()
     preparing = protocol.prepare(plan, drawn_parameters(n, 3, 1), range(n))
-    links = preparing._round.links
-    apart = next(party for party in range(n) if party != liar and party not in links.neighbours(liar))
-    for other, contradicted in ((apart, False), (links.neighbours(liar)[0], True)):
+    links, said = preparing._round.links, preparing._prepares[liar]
+    assert isinstance(said, DrawnPrepare)
+    strangers = [party for party in range(n) if party not in (liar, *said.holders)]
+    apart = next(party for party in strangers if party not in links.neighbours(liar))
+    dealer = next(party for party in strangers if party in links.neighbours(liar))
+    for other in (apart, dealer):
         again = deepcopy(preparing)
-        commitments = bytearray(again._round.links._commitments[liar])
-        start = 16 * again._round.links.seed_at(liar, other)
-        commitments[start] ^= 1
-        again._round.links._commitments[liar] = bytes(commitments)
+        others = bytearray(said.others)
+        others[16 * strangers.index(other)] ^= 1
+        again._prepares.put(liar, replace(said, others=bytes(others)))
         again.close(bytes(32))
         assert {party for party, drop in again.drops.items() if drop.reason is DropReason.COMMITMENT_MISMATCH} == (
-            {liar, other} if contradicted else set()
+            {liar, other} if other is dealer else set()
         )
+    again = deepcopy(preparing)
+    dealt = [replace(item, seed_commitment=bytes(16)) if at == 1 else item for at, item in enumerate(said.dealt)]
+    again._prepares.put(liar, replace(said, dealt=tuple(dealt)))
+    again.close(bytes(32))
+    assert again.drops.keys() == {liar, said.holders[1]}
 
 
-def test_commitments_stand_in_the_order_of_the_cohort_whoever_was_drawn() -> None:
+def test_what_is_kept_of_a_drawn_prepare_is_what_it_says_about_its_neighbours() -> None:
+    """In the order of the cohort, whoever was drawn: both ends of every edge say the same, and the box gives the seeds."""
     n = 9
     protocol = LocalProtocol(n, any_graph())
     protocol.join()
-    preparing = protocol.prepare(plan_of(n, 7), drawn_parameters(n, 5, 4), range(n))
-    links, prepares = preparing._round.links, preparing._prepares
-    for one, other in combinations(range(n), 2):
-        assert links.seed_commitment(one, prepares[one], other) == links.seed_commitment(other, prepares[other], one)
+    preparing = protocol.prepare(plan_of(n, 7), drawn_parameters(n, 3, 1), range(n))
+    links, header = preparing._round.links, preparing.facts.header
+    kept = {party: publish(party, prepare, links) for party, prepare in preparing._prepares.items()}
+    said = {
+        (party, other): commitment
+        for party, one in kept.items()
+        for other, commitment in zip(one.neighbours.tolist(), commitments_of(one), strict=True)
+    }
+    for party, one in kept.items():
+        assert tuple(one.neighbours) == links.neighbours(party)
+        assert one.commitments == keys.published_by(preparing._prepares[party], party)
+        state = record_state(protocol.stores[protocol.enrolment.nodes[party]]._runs[protocol.run].record)  # type: ignore
+        seeds = dict(zip(state.neighbours, state.seeds, strict=True))
+        for other in one.neighbours.tolist():
+            assert said[party, other] == said[other, party] == keys.commit_pairwise_seed(seeds[other], header, party, other)
+    assert any(len(one.neighbours) < n - 1 for one in kept.values())
+
+
+def commitments_of(kept: Published) -> list[bytes]:
+    return [kept.seed_commitments()[at : at + 16] for at in range(0, len(kept.seed_commitments()), 16)]
+
+
+def test_prepares_in_a_file_are_the_prepares() -> None:
+    """The sum, who drops, and the evidence of a dispute are what they are without one; in memory there is only what the round needs."""
+    n = 9
+    protocol, plan = LocalProtocol(n, any_graph(), seed="file"), plan_of(9, 7)
+    protocol.join()
+    kept = protocol.prepare(plan, drawn_parameters(n, 3, 1), range(n))
+    with TemporaryFile() as file:
+        filed = Preparing(
+            kept.facts,
+            kept._round.names,
+            kept._round.floor,
+            directory=protocol.enrolment.directory,
+            corrupt=1,
+            file=file,  # type: ignore
+        )
+        for party in reversed(range(n)):
+            filed.add(party, kept._prepares[party].encode())
+        assert not filed._prepares._kept
+        assert dict(filed._prepares) == dict(kept._prepares)
+        assert len(filed._prepares) == n
+        one, other = deepcopy(kept).close(bytes(32)), filed.close(bytes(32))
+        assert [one.request(party) for party in range(n)] == [other.request(party) for party in range(n)]
+        assert other._evidence[2] == kept._prepares[2]

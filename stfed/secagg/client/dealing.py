@@ -17,6 +17,7 @@ from stfed.secagg import keys
 from stfed.secagg.drawn import draw_holders, drawn_point
 from stfed.secagg.messages import DealtShares, DrawnPrepare, Prepare, ShareOf, encode_parties
 from stfed.secagg.transcript import RoundFacts
+from stfed.wire import Records
 
 _BOX_NONCE = bytes(aead.NONCE_BYTES)
 
@@ -38,9 +39,9 @@ class Places:
     @classmethod
     def of(cls, facts: RoundFacts, own: int, entropy: Entropy) -> Places:
         """Those of the graph, or drawn now."""
-        cohort, place = facts.cohort, facts.cohort.index(own)
+        cohort, place = facts.cohort, facts.place(own)
         if not facts.drawn:
-            neighbours = tuple(cohort[other] for other in facts.graph().neighbours(place))
+            neighbours = tuple(cohort[other] for other in facts.graph().neighbours(place).tolist())
             return cls(neighbours, neighbours, range(1, facts.k + 1))
         drawn = draw_holders(facts.n, place, facts.k, entropy)
         return cls(cohort[:place] + cohort[place + 1 :], tuple(cohort[at] for at in drawn), [drawn_point(at) for at in drawn])
@@ -85,27 +86,25 @@ def deal(facts: RoundFacts, own: int, places: Places, round_keys: Mapping[int, b
     box = aead.seal(keys.box_key(box_secret, header, own), _BOX_NONCE, b"".join(seeds), keys.box_associated_data(header, own))
     hashes_b = keys.share_hashes(zip(repeat(own), holders, shares_b), ShareOf.SELF_SEED, header)
     hashes_z = keys.share_hashes(zip(repeat(own), holders, shares_z), ShareOf.BOX_KEY, header)
-    commits = list(zip(places.neighbours, keys.commit_pairwise_seeds(zip(places.neighbours, seeds, strict=True), header, own), strict=True))
-    to_holders = [commit for other, commit in commits if other in holding]
-    others = b"".join(commit for other, commit in commits if other not in holding)
+    commits = keys.commit_pairwise_seeds(zip(places.neighbours, seeds, strict=True), header, own)
+    to_holders, others = commits, b""
+    if facts.drawn:
+        to_holders = [commit for other, commit in zip(places.neighbours, commits, strict=True) if other in holding]
+        others = b"".join(commit for other, commit in zip(places.neighbours, commits, strict=True) if other not in holding)
     public = list(zip(hashes_b, hashes_z, to_holders, strict=True))
     named = (encode_parties(holders), others) if facts.drawn else ()
     commitments = keys.commitments_digest(header, own, commit_b, commit_z, box, public, *named)
 
-    key_to = dict(zip(places.neighbours, outgoing, strict=True))
-    dealt = tuple(
-        DealtShares(
-            aead.seal_random(
-                key_to[holder],
-                share_b + share_z,
-                keys.share_associated_data(header, own, holder, point, facts.t, facts.k, commitments, facts.share_binding),
-                entropy,
-            ),
-            *hashes,
+    binding, key_to = facts.share_binding, [key for key in outgoing if key]
+    dealt = b"".join(
+        aead.seal_random(
+            key, share_b + share_z, keys.share_associated_data(header, own, holder, point, facts.t, facts.k, commitments, binding), entropy
         )
-        for holder, point, share_b, share_z, hashes in zip(holders, places.points, shares_b, shares_z, public, strict=True)
+        + b"".join(hashes)
+        for key, holder, point, share_b, share_z, hashes in zip(key_to, holders, places.points, shares_b, shares_z, public, strict=True)
     )
-    prepare = Prepare(header=header, commit_self_seed=commit_b, commit_box_key=commit_z, box=box, dealt=dealt)
+    records = Records(dealt, DealtShares.BYTES, DealtShares.decode)
+    prepare = Prepare(header=header, commit_self_seed=commit_b, commit_box_key=commit_z, box=box, dealt=records)
     if facts.drawn:
         prepare = DrawnPrepare.of(prepare, holders, others)
     return Dealt(prepare, self_seed, seeds, incoming)

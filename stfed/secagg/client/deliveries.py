@@ -33,6 +33,7 @@ def open_deliveries(member: Membership, facts: RoundFacts, dealers: Sequence[tup
     Raises:
         ShareError: one kind for each of the three, for the first dealer with whom something is wrong.
     """
+    deliveries = tuple(deliveries)
     held = _opened(member, facts, dealers, deliveries)
     _check_field(member, held, deliveries)
     _check_hashes(member, facts, held, deliveries)
@@ -40,12 +41,10 @@ def open_deliveries(member: Membership, facts: RoundFacts, dealers: Sequence[tup
 
 
 def _opened(member: Membership, facts: RoundFacts, dealers: Sequence[tuple[int, bytes]], deliveries: Sequence[Delivery]) -> Held:
-    own = member.index
+    own, binding = member.index, facts.share_binding
     held = []
     for (dealer, key), point, delivery in zip(dealers, _points(facts, own, [dealer for dealer, _ in dealers]), deliveries, strict=True):
-        associated = keys.share_associated_data(
-            facts.header, dealer, own, point, facts.t, facts.k, delivery.commitments, facts.share_binding
-        )
+        associated = keys.share_associated_data(facts.header, dealer, own, point, facts.t, facts.k, delivery.commitments, binding)
         try:
             both = aead.open_random(key, delivery.sealed, associated)
         except PeerError:
@@ -57,11 +56,11 @@ def _opened(member: Membership, facts: RoundFacts, dealers: Sequence[tuple[int, 
 
 def _points(facts: RoundFacts, own: int, dealers: Sequence[int]) -> list[int]:
     """This party's x for each dealer: computed, never read from the wire."""
-    place = facts.cohort.index(own)
+    place = facts.place(own)
     if facts.drawn:
         return [drawn_point(place)] * len(dealers)
-    graph, place_of = facts.graph(), {index: at for at, index in enumerate(facts.cohort)}
-    return [graph.point(place_of[dealer], place) for dealer in dealers]
+    graph = facts.graph()
+    return [graph.point(facts.place(dealer), place) for dealer in dealers]
 
 
 def _check_field(member: Membership, held: Held, deliveries: Sequence[Delivery]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -93,8 +94,8 @@ class Joined(ClientState):
         own_join, mode = reader.opaque("own_join", max_bytes=256), mode_from(reader.u8("mode"))
         return cls(Join.decode(own_join).header, mode, reader.fixed(32, "private_key"), own_join)
 
-    def admit(self, directory: tuple[bytes, ...], policy: Policy, roster: MemberRoster | None = None) -> Ready:
-        """Checks the directory and agrees on a key with everybody in it.
+    def admit(self, directory: Sequence[bytes], policy: Policy, roster: MemberRoster | None = None, *, cohort: int = 0) -> Ready:
+        """Checks the directory and agrees on a key with everybody in it, at once or when needed (`PairwiseKeys.agree`).
 
         Raises:
             DirectoryError (and its kinds): the directory is not one, this party's own JOIN is not in it, or, in malicious mode, somebody
@@ -103,7 +104,7 @@ class Joined(ClientState):
         checked = Directory.of(self.epoch_header, self.mode, directory)
         checked.check_members(roster, range(len(checked)))
         index = checked.index_of(self.own_join)
-        return Ready(Membership(checked, index), PairwiseKeys.agree(self.private_key, checked, index, policy))
+        return Ready(Membership(checked, index), PairwiseKeys.agree(self.private_key, checked, index, policy, cohort))
 
     def prepare(
         self, request: PrepareRequest, policy: Policy, entropy: Entropy, roster: MemberRoster | None = None
@@ -111,4 +112,4 @@ class Joined(ClientState):
         """Admits the directory that comes with the first PREPARE, then prepares the round."""
         if not request.directory:
             raise DirectoryError("the first PREPARE of an epoch must carry the directory")
-        return self.admit(request.directory, policy, roster)._prepare(request, policy, entropy, roster)
+        return self.admit(request.directory, policy, roster, cohort=len(request.cohort))._prepare(request, policy, entropy, roster)

@@ -27,7 +27,8 @@ class Membership:
         """Appends the fields."""
         header = self.directory.header
         writer.u64(header.run).u32(header.epoch).u32(header.round).u16(header.suite).u8(MODE_CODES[self.directory.mode])
-        writer.u32(self.index).u32(len(self.directory.encoded[0])).fixed_vector(self.directory.encoded, len(self.directory.encoded[0]))
+        writer.u32(self.index).u32(self.directory.encoded.size_bytes)
+        writer.records(self.directory.encoded, self.directory.encoded.size_bytes)
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
@@ -35,5 +36,4 @@ class Membership:
         run, epoch, round_, suite = reader.u64("run"), reader.u32("epoch"), reader.u32("round"), reader.u16("suite")
         header = Header(run, epoch, round_, suite_from(suite))
         mode, index, size_bytes = mode_from(reader.u8("mode")), reader.u32("index"), reader.u32("entry size")
-        encoded = tuple(reader.fixed_vector("directory", size_bytes, max_items=_MAX_ENTRIES))
-        return cls(Directory(header, mode, encoded), index)
+        return cls(Directory(header, mode, reader.records("directory", size_bytes, bytes, max_items=_MAX_ENTRIES)), index)

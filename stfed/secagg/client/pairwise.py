@@ -10,11 +10,13 @@ from stfed.crypto.kdf import KEY_BYTES
 from stfed.secagg import keys
 from stfed.secagg.client.membership import Membership
 from stfed.secagg.directory import Directory
+from stfed.secagg.params import Mode
 from stfed.secagg.policy import Policy
 from stfed.wire import Reader, Writer
 
 _MAX_ENTRIES = 1 << 20
 _NO_KEY = bytes(KEY_BYTES)
+_COHORTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class PairwiseKeys:
 
     Up to `Policy.eager_parties` parties, all of them are agreed on at once and the private key is forgotten: forward secrecy per round.
     In a larger directory a party would spend minutes on keys of neighbours it never meets, so it keeps the private key until the epoch
-    ends and derives what a round needs: forward secrecy per epoch.
+    ends and derives what a round needs: forward secrecy per epoch. In malicious mode a round needs the key with everybody in the cohort,
+    whatever the graph: there a directory of up to four cohorts is agreed on at once, which is less work from the fourth round on.
 
     Attributes:
         next_round: the smallest round number that can still be used.
@@ -36,10 +39,19 @@ class PairwiseKeys:
     private_key: bytes = field(default=b"", repr=False)
 
     @classmethod
-    def agree(cls, private_key: bytes, directory: Directory, index: int, policy: Policy) -> Self:
-        """Agrees on a key with everybody in the directory, now or when needed."""
+    def agree(cls, private_key: bytes, directory: Directory, index: int, policy: Policy, cohort: int) -> Self:
+        """Agrees on a key with everybody in the directory, now or when needed.
+
+        Args:
+            private_key: this party's, of this epoch.
+            directory: with whom.
+            index: this party's own.
+            policy: says how large a directory may be for that.
+            cohort: parties in the first round's cohort.
+        """
         first = directory.header.round + 1
-        if len(directory) > policy.eager_parties:
+        whole_cohort = _COHORTS * cohort if directory.mode is Mode.MALICIOUS else 0
+        if len(directory) > max(policy.eager_parties, whole_cohort):
             return cls(first, (), private_key)
         joins = [directory.join(other) for other in range(len(directory))]
         own = joins.pop(index)
@@ -60,11 +72,12 @@ class PairwiseKeys:
             start = self.next_round
         for _ in range(round_ - start):
             current = {index: keys.next_key(value) for index, value in current.items()}
-        ahead, round_keys = {}, {}
-        for index in wanted:
-            ahead[index], round_keys[index] = keys.next_and_round_key(current[index])
-        values = tuple((ahead.get(index) or keys.next_key(current[index])) if value else b"" for index, value in enumerate(self.values))
-        return PairwiseKeys(round_ + 1, values, self.private_key), round_keys
+        both = {index: keys.next_and_round_key(current[index]) for index in wanted}
+        ahead = [
+            (both[index][0] if index in both else keys.next_key(current[index])) if value else b""
+            for index, value in enumerate(self.values)
+        ]
+        return PairwiseKeys(round_ + 1, tuple(ahead), self.private_key), {index: round_key for index, (_, round_key) in both.items()}
 
     def write(self, writer: Writer) -> None:
         """Appends the fields."""

@@ -106,7 +106,7 @@ class Prepared(ClientState):
         alive = frozenset(request.alive)
         if own not in alive:
             raise NotAMemberError("this party is not in U1")
-        if strangers := alive - set(facts.cohort):
+        if strangers := alive.difference(facts.cohort):
             raise UnknownPartyError(f"U1 names party {min(strangers)}, which is not in the cohort of PREPARE")
         policy.check_alive(len(alive), facts.n, facts.k, "U1")
         dealers = self._dealers(request, alive)
@@ -116,7 +116,7 @@ class Prepared(ClientState):
         # Where parties draw: with everybody who holds this party's shares or whose shares it holds, once for each, whoever drew whom.
         partners = sorted(alive.intersection(self.holders).union(dealers))
         transcript = facts.transcript(request.alive, content)
-        pairwise = {other: keys.pairwise_mask_key(self.seeds[places[other]], transcript) for other in partners}
+        pairwise = dict(zip(partners, keys.pairwise_mask_keys([self.seeds[places[other]] for other in partners], transcript), strict=True))
         masks = MaskKeys(
             header=facts.header,
             plan=EncodingPlan.decode(facts.plan),

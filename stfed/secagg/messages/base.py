@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
-from itertools import accumulate, pairwise
+from operator import lt
 from typing import ClassVar, Self
 
 from stfed.crypto.aead import NONCE_BYTES, TAG_BYTES
@@ -15,6 +15,7 @@ from stfed.secagg.suite import Suite, suite_from
 from stfed.wire import Reader, Writer
 
 VERSION = 1
+_HEADER_BYTES = 20
 IDENTITY_BYTES = 32
 PUBLIC_KEY_BYTES = 32
 SHORT_HASH_BYTES = 16
@@ -83,7 +84,7 @@ def _encode_header(header: Header) -> bytes:
 
 
 def _strictly_increasing(parties: tuple[int, ...]) -> bool:
-    return sorted(set(parties)) == list(parties)
+    return all(map(lt, parties, parties[1:]))
 
 
 def check_party_set(parties: tuple[int, ...], what: str) -> None:
@@ -94,8 +95,15 @@ def check_party_set(parties: tuple[int, ...], what: str) -> None:
 
 def write_parties(writer: Writer, parties: tuple[int, ...], what: str) -> None:
     """Writes a set of parties, in its one encoding."""
+    encoded = _encode_parties(parties, what)
+    writer.fixed(encoded, len(encoded))
+
+
+@lru_cache(maxsize=8)
+def _encode_parties(parties: tuple[int, ...], what: str) -> bytes:
+    """Cached, because a coordinator writes the same U1 into n messages, and a party the same cohort into several records and hashes."""
     check_party_set(parties, what)
-    writer.u32s(parties)
+    return Writer().u32s(parties).getvalue()
 
 
 def read_parties(reader: Reader, what: str) -> tuple[int, ...]:
@@ -157,6 +165,15 @@ class Message:
 
 
 def _read_header(reader: Reader) -> tuple[Kind, Header]:
+    kind_and_header = _decode_header(reader.what, reader.ahead(_HEADER_BYTES))
+    reader.fixed(_HEADER_BYTES, "header")
+    return kind_and_header
+
+
+@lru_cache(maxsize=256)
+def _decode_header(what: str, data: bytes) -> tuple[Kind, Header]:
+    """Cached, because all JOINs of a directory and all replies to a request begin with the same bytes."""
+    reader = Reader(data, what)
     version = reader.u8("version")
     if version != VERSION:
         raise reader.fail("version", f"is {version}, this side speaks version {VERSION}")
@@ -172,9 +189,3 @@ def _read_header(reader: Reader) -> tuple[Kind, Header]:
 def peek(data: bytes) -> tuple[Kind, Header]:
     """Kind and header of a message, without decoding the rest."""
     return _read_header(Reader(data, "message"))
-
-
-def split(data: bytes, *sizes_bytes: int) -> list[bytes]:
-    """Consecutive pieces of these sizes: a per-neighbour record is read in one go, there are n * k of them."""
-    ends = list(accumulate(sizes_bytes, initial=0))
-    return [data[start:end] for start, end in pairwise(ends)]

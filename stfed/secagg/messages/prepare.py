@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -18,10 +19,14 @@ from stfed.secagg.messages.base import (
     Message,
     Phase,
     read_parties,
-    split,
     write_parties,
 )
 from stfed.wire import Reader, Writer
+
+# Where in a `DealtShares` each field begins; the ciphertext stands first.
+_HASH_B = SEALED_SHARES_BYTES
+_HASH_Z = _HASH_B + SHORT_HASH_BYTES
+_SEED = _HASH_Z + SHORT_HASH_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +44,7 @@ class PrepareRequest(Message):
     KIND: ClassVar[Kind] = Kind.PREPARE_REQUEST
     phase: Phase
     mode: int
-    directory: tuple[bytes, ...]
+    directory: Sequence[bytes]
     cohort: tuple[int, ...]
     k: int
     t: int
@@ -57,9 +62,7 @@ class PrepareRequest(Message):
             header=header,
             phase=_read_phase(reader),
             mode=reader.u8("mode"),
-            directory=tuple(
-                reader.vector("directory", lambda r: r.opaque("directory entry", max_bytes=256), max_items=MAX_PARTIES, item_min_bytes=4)
-            ),
+            directory=tuple(reader.opaques("directory", max_bytes=256, max_items=MAX_PARTIES)),
             cohort=read_parties(reader, "cohort"),
             k=reader.u32("k"),
             t=reader.u32("t"),
@@ -100,7 +103,7 @@ class DealtShares:
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """The inverse of `encode`, of `BYTES` bytes."""
-        return cls(*split(data, SEALED_SHARES_BYTES, SHORT_HASH_BYTES, SHORT_HASH_BYTES, SHORT_HASH_BYTES))
+        return cls(data[:_HASH_B], data[_HASH_B:_HASH_Z], data[_HASH_Z:_SEED], data[_SEED:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +114,11 @@ class Prepare(Message):
     commit_self_seed: bytes
     commit_box_key: bytes
     box: bytes = field(repr=False)
-    dealt: tuple[DealtShares, ...] = field(repr=False)
+    dealt: Sequence[DealtShares] = field(repr=False)
 
     def _write(self, writer: Writer) -> None:
         writer.fixed(self.commit_self_seed, COMMITMENT_BYTES).fixed(self.commit_box_key, COMMITMENT_BYTES).opaque(self.box)
-        writer.fixed_vector([dealt.encode() for dealt in self.dealt], DealtShares.BYTES)
+        writer.records(self.dealt, DealtShares.BYTES)
 
     @classmethod
     def _read(cls, reader: Reader, header: Header) -> Self:
@@ -124,7 +127,7 @@ class Prepare(Message):
             commit_self_seed=reader.fixed(COMMITMENT_BYTES, "commit_self_seed"),
             commit_box_key=reader.fixed(COMMITMENT_BYTES, "commit_box_key"),
             box=reader.opaque("box", max_bytes=MAX_BOX_BYTES),
-            dealt=tuple(map(DealtShares.decode, reader.fixed_vector("dealt", DealtShares.BYTES, max_items=MAX_NEIGHBOURS))),
+            dealt=reader.records("dealt", DealtShares.BYTES, DealtShares.decode, max_items=MAX_NEIGHBOURS),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar, Self
@@ -17,10 +18,14 @@ from stfed.secagg.messages.base import (
     Message,
     peek,
     read_parties,
-    split,
     write_parties,
 )
 from stfed.wire import Reader, Writer
+
+# Where in a `Delivery` each field begins; the ciphertext stands first.
+_COMMITMENTS = SEALED_SHARES_BYTES
+_HASH_B = _COMMITMENTS + COMMITMENT_BYTES
+_HASH_Z = _HASH_B + SHORT_HASH_BYTES
 
 
 class Grievance(IntEnum):
@@ -59,7 +64,7 @@ class Delivery:
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """The inverse of `encode`, of `BYTES` bytes."""
-        return cls(*split(data, SEALED_SHARES_BYTES, COMMITMENT_BYTES, SHORT_HASH_BYTES, SHORT_HASH_BYTES))
+        return cls(data[:_COMMITMENTS], data[_COMMITMENTS:_HASH_B], data[_HASH_B:_HASH_Z], data[_HASH_Z:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,18 +73,18 @@ class TrainRequest(Message):
 
     KIND: ClassVar[Kind] = Kind.TRAIN_REQUEST
     alive: tuple[int, ...]
-    deliveries: tuple[Delivery, ...] = field(repr=False)
+    deliveries: Sequence[Delivery] = field(repr=False)
 
     def _write(self, writer: Writer) -> None:
         write_parties(writer, self.alive, "alive")
-        writer.fixed_vector([delivery.encode() for delivery in self.deliveries], Delivery.BYTES)
+        writer.records(self.deliveries, Delivery.BYTES)
 
     @classmethod
     def _read(cls, reader: Reader, header: Header) -> Self:
         return cls(
             header=header,
             alive=read_parties(reader, "alive"),
-            deliveries=tuple(map(Delivery.decode, reader.fixed_vector("deliveries", Delivery.BYTES, max_items=MAX_NEIGHBOURS))),
+            deliveries=reader.records("deliveries", Delivery.BYTES, Delivery.decode, max_items=MAX_NEIGHBOURS),
         )
 
     @classmethod

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 from stfed.crypto.identity import BadSignatureError
 from stfed.crypto.kdf import equal
 from stfed.encoding import EncodingPlan, MetricSchema, Vector, payload_bytes, unpack_vector
 from stfed.errors import DecodeError, LocalError, QuorumError
-from stfed.secagg import keys
 from stfed.secagg.messages import (
     Complaint,
     Delivery,
@@ -20,9 +20,11 @@ from stfed.secagg.messages import (
 from stfed.secagg.server.confirming import Confirming
 from stfed.secagg.server.disputes import Dispute
 from stfed.secagg.server.drops import DropReason
+from stfed.secagg.server.published import Published
 from stfed.secagg.server.step import Round, RoundStep
 from stfed.secagg.server.unmasking import Unmasking
 from stfed.secagg.signing import round_context
+from stfed.wire import Records
 
 _MAX_SCHEMAS = 4
 """How many different sets of metrics are kept apart, each with a sum of its own; this bounds the coordinator's memory. In malicious mode
@@ -32,28 +34,26 @@ there is room for one more than there may be liars, so that the honest parties' 
 class Collecting(RoundStep):
     """Adds up the masked inputs as they arrive. Made by `Preparing.close`."""
 
-    def __init__(self, round_: Round, prepares: dict[int, Prepare], content: bytes) -> None:
-        self._round, self._prepares = round_, prepares
+    def __init__(self, round_: Round, published: dict[int, Published], prepares: Mapping[int, Prepare], content: bytes) -> None:
+        self._round, self._published = round_, published
+        self._evidence = prepares if round_.malicious else {}
         self.plan = EncodingPlan.decode(round_.facts.plan)
-        self.alive = tuple(prepares)
+        self.alive = tuple(published)
         self.transcript = round_.facts.transcript(self.alive, content)
         self._payload_bytes = payload_bytes(self.plan)
         # One running sum per set of metrics, because vectors with different metrics cannot be added; as a rule there is one.
         self._sums: dict[bytes, tuple[Vector, set[int]]] = {}
         self.disputes: list[Dispute] = []
-        self._commitments = {party: keys.published_by(prepare, party) for party, prepare in prepares.items()}
 
     def request(self, party: int) -> TrainRequest:
         """The message for this party: U1 and the shares that its neighbours dealt it."""
-        dealers = tuple(dealer for dealer in self._round.links.dealers[party] if dealer in self._prepares)
-        deliveries = tuple(self._delivery(dealer, party) for dealer in dealers)
+        links = self._round.links
+        dealers = links.dealers(party)
+        data = b"".join(self._published[dealer].delivery(slot) for dealer, slot in zip(dealers, links.slots(party), strict=True))
+        deliveries = Records(data, Delivery.BYTES, Delivery.decode)
         if self.facts.drawn:
             return DrawnTrainRequest(header=self.facts.header, alive=self.alive, deliveries=deliveries, dealers=dealers)
         return TrainRequest(header=self.facts.header, alive=self.alive, deliveries=deliveries)
-
-    def _delivery(self, dealer: int, party: int) -> Delivery:
-        dealt = self._prepares[dealer].dealt[self._round.links.slot[dealer][party]]
-        return Delivery(dealt.sealed, self._commitments[dealer], dealt.self_seed_hash, dealt.box_key_hash)
 
     def fail(self, party: int, detail: str) -> None:
         """The party answered with an error."""
@@ -79,20 +79,21 @@ class Collecting(RoundStep):
                 raise DecodeError("complaints belong to malicious mode")
             self._round.check_signature(complaint, party, round_context(self.facts))
             dealer = complaint.dealer
-            if dealer not in self._prepares or party not in self._round.links.slot[dealer]:
+            if dealer not in self._published or party not in self._round.links.holders(dealer):
                 raise DecodeError("it complains about somebody who dealt it nothing")
-            if not equal(complaint.delivery, hashlib.sha256(self._delivery(dealer, party).encode()).digest()):
+            delivery = self._published[dealer].delivery(self._round.links.slot(dealer, party))
+            if not equal(complaint.delivery, hashlib.sha256(delivery).digest()):
                 raise DecodeError("it complains about shares that it was not sent")
         except (DecodeError, BadSignatureError) as error:
             self._round.drop_for(party, "train", error)
             return
         identity = self._round.identity
-        self.disputes.append(Dispute(identity(party), identity(dealer), complaint, self._prepares[dealer]))
+        self.disputes.append(Dispute(identity(party), identity(dealer), complaint, self._evidence[dealer]))
         why = f"the shares of {self._round.names[dealer]}: {complaint.grievance.name.lower().replace('_', ' ')}"
         self._round.drop(party, "train", DropReason.DISPUTE, why)
 
     def _waits_for(self, party: int) -> bool:
-        return party in self._prepares and party not in self.drops and not any(party in summed for _, summed in self._sums.values())
+        return party in self._published and party not in self.drops and not any(party in summed for _, summed in self._sums.values())
 
     def add(self, party: int, data: bytes, payload: bytes | memoryview) -> None:
         """Takes one masked input and adds it to the running sum. The first one counts.
@@ -170,11 +171,10 @@ class Collecting(RoundStep):
                 f"{len(summed)} of {self.facts.n} parties sent an update, {self._round.floor} are needed ({self._round.described(gone)})",
                 missing=self._round.missing(gone),
             )
-        holders, t = self._round.links.holders, self.facts.t
-        if short := sum(sum(holder in summed for holder in holders[party]) < t for party in self._prepares):
+        if short := self._round.links.short_of(summed, self.facts.t):
             raise QuorumError(
-                f"{len(summed)} of {self.facts.n} parties sent an update, too few to recover the secrets of {short} parties, which t = {t} "
-                f"of their share-holders must answer for ({self._round.described(gone)})",
+                f"{len(summed)} of {self.facts.n} parties sent an update, too few to recover the secrets of {len(short)} parties, which "
+                f"t = {self.facts.t} of their share-holders must answer for ({self._round.described(gone)})",
                 missing=self._round.missing(gone),
             )
-        return Unmasking(self._round, self._prepares, self.plan, self.transcript, total, tuple(sorted(summed)), most)
+        return Unmasking(self._round, self._published, self.plan, self.transcript, total, tuple(sorted(summed)), most)

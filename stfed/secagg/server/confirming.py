@@ -23,6 +23,7 @@ class Confirming(RoundStep):
     def __init__(self, round_: Round, unmasking: Unmasking, transcript: bytes) -> None:
         self._round, self._unmasking, self._transcript = round_, unmasking, transcript
         self.survivors = unmasking.survivors
+        self._in_sum = frozenset(self.survivors)
         self._confirmations: dict[int, bytes] = {}
 
     def request(self) -> ConfirmRequest:
@@ -35,7 +36,7 @@ class Confirming(RoundStep):
             self._round.drop(party, "confirm", DropReason.ERROR_REPLY, detail)
 
     def _waits_for(self, party: int) -> bool:
-        return not self._closed and party in self.survivors and party not in self._confirmations and party not in self.drops
+        return not self._closed and party in self._in_sum and party not in self._confirmations and party not in self.drops
 
     def add(self, party: int, data: bytes) -> None:
         """Takes one confirmation, the first one; one that is not this party's signature under this U2 names its sender."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO
+
+import numpy as np
 
 from stfed.crypto.identity import BadSignatureError
 from stfed.encoding import EncodingPlan
 from stfed.errors import DecodeError, LocalError, QuorumError
 from stfed.secagg.directory import Directory
-from stfed.secagg.messages import (
-    Prepare,
-    PrepareRequest,
-)
+from stfed.secagg.messages import SHORT_HASH_BYTES, PrepareRequest
+from stfed.secagg.server.archive import Archive
 from stfed.secagg.server.collecting import Collecting
 from stfed.secagg.server.disputes import settle, worst_first
 from stfed.secagg.server.drops import DropReason
+from stfed.secagg.server.published import Published, publish
 from stfed.secagg.server.step import Round, RoundStep
 from stfed.secagg.signing import round_context
 from stfed.secagg.transcript import RoundFacts
@@ -29,18 +31,27 @@ class Preparing(RoundStep):
         floor: the fewest parties that U1 and U2 may have.
         directory: whose identities the replies are checked with; required in malicious mode.
         corrupt: C (`Parameters.corrupt`), which the quorum of CONFIRM follows from; required in malicious mode.
+        file: takes what parties that draw their holders say, 48 n^2 bytes of ciphertexts and commitments, in the place of memory: open for
+            reading and writing, best one without a name.
     """
 
     def __init__(
-        self, facts: RoundFacts, names: Sequence[str], floor: int, *, directory: Directory | None = None, corrupt: int | None = None
+        self,
+        facts: RoundFacts,
+        names: Sequence[str],
+        floor: int,
+        *,
+        directory: Directory | None = None,
+        corrupt: int | None = None,
+        file: BinaryIO | None = None,
     ) -> None:
         if (sized := EncodingPlan.decode(facts.plan).parties) != facts.n:
             raise LocalError(f"the encoding is sized for {sized} parties, the cohort has {facts.n}")
         self._round = Round(facts, names, floor, directory, corrupt)
         self._context = round_context(facts) if self._round.malicious else b""
-        self._prepares: dict[int, Prepare] = {}
+        self._prepares = Archive(file)
 
-    def request(self, directory: tuple[bytes, ...] = ()) -> PrepareRequest:
+    def request(self, directory: Sequence[bytes] = ()) -> PrepareRequest:
         """The message for a party; `directory` goes with its first one of an epoch."""
         return self.facts.request(directory)
 
@@ -65,8 +76,12 @@ class Preparing(RoundStep):
         except (DecodeError, BadSignatureError) as error:
             self._round.drop_for(party, "prepare", error)
             return
-        self._prepares[party] = prepare
+        self._prepares.put(party, prepare)
         self._round.links.add(party, prepare)
+
+    def leave_out(self, party: int, detail: str) -> None:
+        """The party cannot go on, whether it has prepared or not."""
+        self._round.drop(party, "prepare", DropReason.ERROR_REPLY, detail)
 
     def close(self, content: bytes) -> Collecting:
         """Fixes U1: who prepared, agrees with its neighbours, and still has t share-holders.
@@ -81,8 +96,10 @@ class Preparing(RoundStep):
         for party in self.facts.cohort:
             if party not in self._prepares:
                 self._round.drop(party, "prepare", DropReason.NO_REPLY)
-        alive = {party for party in self._prepares if party not in self.drops}
-        alive -= self._contradicted(alive)
+        # In what was published only edges count, and everybody who prepared is an end of some: before anybody is dropped.
+        links = self._round.links
+        published = {party: publish(party, self._prepares[party], links) for party in sorted(self._prepares) if party not in self.drops}
+        alive = published.keys() - self._contradicted(published)
         alive -= self._abandoned(alive)
         if len(alive) < self._round.floor:
             gone = set(self.facts.cohort) - alive
@@ -91,20 +108,14 @@ class Preparing(RoundStep):
                 f"({self._round.described(gone)})",
                 missing=self._round.missing(gone),
             )
-        return Collecting(self._round, {party: self._prepares[party] for party in sorted(alive)}, content)
+        links.keep(alive)
+        left = {party: said for party, said in published.items() if party in alive}
+        return Collecting(self._round, left, self._prepares, content)
 
-    def _contradicted(self, alive: set[int]) -> set[int]:
+    def _contradicted(self, published: Mapping[int, Published]) -> set[int]:
         """Parties to drop so that no two neighbours left publish different commitments to their seed."""
-        prepares, links = self._prepares, self._round.links
-        mismatches = {
-            (party, other)
-            for party in alive
-            for other in links.neighbours(party)
-            if party < other
-            and other in alive
-            and links.seed_commitment(party, prepares[party], other) != links.seed_commitment(other, prepares[other], party)
-        }
         corrupt = self._round.corrupt
+        mismatches = _mismatches(published)
         dropped = worst_first(mismatches) if corrupt is None else settle(mismatches, corrupt)
         for party, most in dropped.items():
             self._round.drop(party, "prepare", DropReason.COMMITMENT_MISMATCH, f"{most} neighbours published another commitment")
@@ -112,10 +123,25 @@ class Preparing(RoundStep):
 
     def _abandoned(self, alive: set[int]) -> set[int]:
         """Parties with fewer than t share-holders alive; dropping one can leave another short, so until nothing changes."""
-        left, dropped, holders = set(alive), set[int](), self._round.links.holders
-        while short := {party for party in left if sum(holder in left for holder in holders[party]) < self.facts.t}:
+        left, dropped = set(alive), set[int]()
+        while short := left.intersection(self._round.links.short_of(left, self.facts.t)):
             left -= short
             dropped |= short
         for party in dropped:
             self._round.drop(party, "prepare", DropReason.TOO_FEW_HOLDERS)
         return dropped
+
+
+def _mismatches(published: Mapping[int, Published]) -> set[tuple[int, int]]:
+    """The edges whose ends publish different commitments to their seed: (smaller index, larger index)."""
+    parties = np.array(list(published))
+    ends = np.repeat(parties, [len(said.neighbours) for said in published.values()])
+    others = np.concatenate([said.neighbours for said in published.values()], dtype=np.int64) if published else ends
+    commitments = np.frombuffer(b"".join(said.seed_commitments() for said in published.values()), np.uint8)
+    commitments = commitments.reshape(-1, SHORT_HASH_BYTES)
+    both = np.isin(others, parties)
+    ends, others, commitments = ends[both], others[both], commitments[both]
+    # Sorted by (end, other) and by (other, end): an edge stands at the same place in both, once from either side.
+    here, there = np.lexsort((others, ends)), np.lexsort((ends, others))
+    differ = (ends[here] < others[here]) & (commitments[here] != commitments[there]).any(axis=1)
+    return set(zip(ends[here][differ].tolist(), others[here][differ].tolist(), strict=True))
