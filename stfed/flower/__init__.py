@@ -15,13 +15,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stfed.flower.device_arrays import device_arrays
     from stfed.flower.grid import SecureGrid
     from stfed.flower.mod import SecAggMod, secagg_mod
     from stfed.flower.strategy import SecureAggregation
 
-_WHERE = {"SecAggMod": "mod", "secagg_mod": "mod", "SecureAggregation": "strategy", "SecureGrid": "grid"}
+_WHERE = {
+    "SecAggMod": "mod",
+    "SecureAggregation": "strategy",
+    "SecureGrid": "grid",
+    "device_arrays": "device_arrays",
+    "secagg_mod": "mod",
+}
 
-__all__ = ["SecAggMod", "SecureAggregation", "SecureGrid", "secagg_mod"]
+__all__ = ["SecAggMod", "SecureAggregation", "SecureGrid", "device_arrays", "secagg_mod"]
 
 
 def __getattr__(name: str) -> object:

@@ -79,3 +79,9 @@ def weight_key(strategy: Strategy) -> str:
         if isinstance(key := getattr(layer, "weighted_by_key", None), str):
             return key
     return "num-examples"
+
+
+def evaluates(strategy: Strategy) -> bool | None:
+    """Whether the strategy has the parties evaluate after training; None if it does not say."""
+    fractions = (getattr(layer, "fraction_evaluate", None) for layer in reversed(layers(strategy)))
+    return next((fraction > 0 for fraction in fractions if isinstance(fraction, int | float)), None)

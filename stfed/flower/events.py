@@ -84,8 +84,9 @@ class RoundReport:
         saturated: parties whose weight was over `max_weight`.
         error_bound: worst-case absolute error of a coordinate of the mean.
         metrics: the means of the parties' metrics.
-        seconds: by step: join, prepare, train, confirm, unmask, sum.
-        bytes_down, bytes_up: by step, over all parties, without Flower's framing.
+        trips: how often messages went out and replies came back: two in a steady round, three in malicious mode.
+        seconds: by step: join, prepare, train, confirm, unmask, sum. A round that was prepared ahead spends none on prepare.
+        bytes_down, bytes_up: by step, over all parties, without Flower's framing; `ahead` is what rode on UNMASK for the next round.
         failure: why there is no sum; None if there is one.
     """
 
@@ -113,6 +114,7 @@ class RoundReport:
     saturated: int = 0
     error_bound: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
+    trips: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     bytes_down: Counter[str] = field(default_factory=Counter)
     bytes_up: Counter[str] = field(default_factory=Counter)

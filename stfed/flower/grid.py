@@ -24,12 +24,15 @@ from stfed.errors import DecodeError, LocalError, PeerError, QuorumError, StfedE
 from stfed.flower import votes
 from stfed.flower.courier import Courier
 from stfed.flower.events import EventLog, RoundReport
+from stfed.flower.forecast import Forecast
 from stfed.flower.journal import Journal
+from stfed.flower.opening import Opening
 from stfed.flower.request import Request
 from stfed.flower.roll import Roll
 from stfed.flower.round import SecureRound
 from stfed.flower.settings import Settings
 from stfed.keys.roster import Roster
+from stfed.secagg.masking import Accumulate
 from stfed.secagg.messages import Phase
 from stfed.secagg.roster import PartyRoster
 
@@ -67,6 +70,8 @@ class SecureGrid(Grid):
         journal: durable round numbers; in memory if None.
         events: where rounds are reported to.
         roster: who may take part; malicious mode needs it, the same that the parties have.
+        forecast: what is known about the sums to come; without one, it is learnt from those that were.
+        accumulate: does the keystreams of unmasking elsewhere, for example on other machines (`stfed.flower.sharded.RayWorkers`).
     """
 
     def __init__(
@@ -78,12 +83,16 @@ class SecureGrid(Grid):
         journal: Journal | None = None,
         events: EventLog | None = None,
         roster: Roster | str | Path | None = None,
+        forecast: Forecast | None = None,
+        accumulate: Accumulate | None = None,
     ) -> None:
         self._grid, self._weight_key = grid, weight_key
         self.settings, self._journal, self._events = settings or Settings(), journal or Journal(), events or EventLog()
         self._courier = Courier(grid)
         members = None if roster is None else PartyRoster(roster if isinstance(roster, Roster) else Roster.read(roster))
         self._roll = Roll(grid, self._courier, self._journal, self.settings, self._events, members)
+        self._forecast, self._accumulate = forecast or Forecast(), accumulate
+        self._ahead: Opening | None = None
         self.reports: list[RoundReport] = []
 
     def set_run(self, run: Run) -> None:
@@ -130,7 +139,19 @@ class SecureGrid(Grid):
         if not messages:
             return []
         request = Request.of(messages)
-        round_ = SecureRound(request, self._roll, self._courier, self._journal, self.settings, self.run.run_id, self._weight_key)
+        self._forecast.saw(request)
+        round_ = SecureRound(
+            request,
+            self._roll,
+            self._courier,
+            self._journal,
+            self.settings,
+            self.run.run_id,
+            self._weight_key,
+            self._ahead,
+            self._forecast,
+            self._accumulate,
+        )
         replies: list[Message] = []
         try:
             result = round_.execute(timeout)
@@ -141,11 +162,16 @@ class SecureGrid(Grid):
                 raise
             log.error("round %d failed, the model stays as it is: %s", round_.report.round, error)
         finally:
+            self._ahead = round_.ahead
             self.reports.append(round_.report)
             self._events.emit("round", **round_.report.as_dict())
         # One reply to a message: who failed after its update was in the sum has answered with the sum.
         summed = set(round_.report.summed)
-        errors = [Message(error, reply_to=request.messages[node]) for node, error in round_.errors.items() if node not in summed]
+        errors = [
+            Message(error, reply_to=request.messages[node])
+            for node, error in round_.errors.items()
+            if node in request.messages and node not in summed
+        ]
         return [*replies, *errors]
 
     def _synthetic_replies(self, request: Request, result: DecodedSum, nodes: tuple[int, ...]) -> list[Message]:
@@ -155,7 +181,9 @@ class SecureGrid(Grid):
         ones: int | None = None
         if request.phase is Phase.TRAIN:
             key = next(iter(request.content.array_records))
-            arrays[key] = ArrayRecord({name: SharedArray.of(np.asarray(values)) for name, values in result.arrays.items()})
+            arrays[key] = ArrayRecord()
+            for name, values in result.arrays.items():
+                arrays[key][name] = SharedArray.of(np.asarray(values))  # the constructor would make plain ones of them
             ones = votes.ones(result.metrics, len(nodes)) if self.settings.uniform else None
         replies = []
         for at, node in enumerate(nodes):

@@ -27,23 +27,22 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from flwr.app import Context, Message, RecordDict
-from numpy.typing import NDArray
 
 from stfed.crypto.keystream import random_filler
 from stfed.crypto.random import system_entropy
-from stfed.encoding import Vector, encode_update, pack_vector
+from stfed.encoding import Array, Update
 from stfed.errors import DecodeError, LocalError
 from stfed.flower import records
 from stfed.flower.agreed import check_agreed
 from stfed.flower.channel import check_channel
 from stfed.flower.party_config import PartyConfig, party_config
 from stfed.flower.store import SqliteStore
+from stfed.flower.views import views
 from stfed.keys.keyfile import SignerLike
 from stfed.keys.roster import Roster
 from stfed.secagg.messages import Kind, Phase, peek
@@ -126,13 +125,16 @@ class SecAggMod:
         kind, header = peek(request)
         if header.run != message.metadata.run_id:
             raise RefusedError("the message belongs to another run than the one Flower delivers it in")
-        party = self._party(context)
-        if kind in (Kind.TRAIN_REQUEST, Kind.DRAWN_TRAIN_REQUEST):
+        party, riding = self._party(context), records.riding_on(message.content)
+        if kind in (Kind.TRAIN_REQUEST, Kind.DRAWN_TRAIN_REQUEST) and riding is None:
             return self._train(party, request, content, message, context, call_next)
-        answer = party.answer(request)
-        if kind is Kind.PREPARE_REQUEST:
-            return Message(records.prepared(answer, records.config_digest(context)), reply_to=message)
-        return Message(records.light(answer), reply_to=message)
+        if riding is not None:
+            reply = records.unmasked_and_prepared(*party.unmask_and_prepare(request, riding), records.config_digest(context))
+        elif kind is Kind.PREPARE_REQUEST:
+            reply = records.prepared(party.answer(request), records.config_digest(context))
+        else:
+            reply = records.light(party.answer(request))
+        return Message(reply, reply_to=message)
 
     def config_of(self, context: Context) -> PartyConfig:
         """What this party decides about itself; LocalError if that cannot be read or does not fit together."""
@@ -158,6 +160,8 @@ class SecAggMod:
         digest = records.content_digest(content)
         check_agreed(party.policy, content, context)
         run_config = records.config_digest(context)
+        if run_config != records.run_config_of(message.content):
+            raise RefusedError("the run config of this party is not that of the others", hint="start a new run")
         bound = records.bound_digest(metadata.message_type, metadata.group_id, digest, run_config)
         try:
             ticket = party.start_training(request, bound, phase, reuse=digest)
@@ -169,19 +173,17 @@ class SecAggMod:
         # Read before the function runs: it may change the records in place.
         received = _received(content) if phase is Phase.TRAIN else {}
         reply = _call(call_next, records.for_function(message, content), context)
-        vector, schema = _encode(ticket, received, reply)
-        ticket.masks.apply(vector)
-        payload = pack_vector(vector, ticket.masks.plan)
+        payload, schema = _encode(ticket, received, reply)
         signed = hashlib.sha256(payload).digest() if ticket.facts.mode is Mode.MALICIOUS else b""
         return Message(records.masked(party.finish_training(ticket, schema, len(payload), signed), payload), reply_to=message)
 
 
-def _received(content: RecordDict) -> dict[str, NDArray[np.generic]]:
-    """The model that came with the message."""
+def _received(content: RecordDict) -> Mapping[str, Array]:
+    """The model that came with the message, without a copy."""
     arrays = list(content.array_records.values())
     if len(arrays) != 1:
         raise LocalError(f"a train message must have exactly one ArrayRecord, this one has {len(arrays)}")
-    return {name: array.numpy() for name, array in arrays[0].items()}
+    return views(arrays[0])
 
 
 def _call(call_next: ClientAppCallable, message: Message, context: Context) -> RecordDict:
@@ -199,8 +201,8 @@ def _call(call_next: ClientAppCallable, message: Message, context: Context) -> R
     return reply.content
 
 
-def _encode(ticket: Ticket, received: dict[str, NDArray[np.generic]], reply: RecordDict) -> tuple[Vector, bytes]:
-    """The reply as one vector, and which metrics are in it.
+def _encode(ticket: Ticket, received: Mapping[str, Array], reply: RecordDict) -> tuple[bytes, bytes]:
+    """The reply as one masked and packed vector, and which metrics are in it.
 
     What cannot be encoded is refused in one and the same words, whatever the reason: which bound a party's numbers break would tell the
     coordinator, who chooses the bounds, about the numbers.
@@ -218,14 +220,14 @@ def _encode(ticket: Ticket, received: dict[str, NDArray[np.generic]], reply: Rec
         weight = values.pop(plan.weight_key, 1 if plan.uniform else None)
         if weight is None:
             raise LocalError(f"the MetricRecord has no {plan.weight_key!r}, which is the weight")
-        trained = {name: array.numpy() for name, array in arrays[0].items()} if train else {}
-        update = encode_update(plan, received, trained, weight, values, random_filler(system_entropy))
+        trained = views(arrays[0]) if train else {}
+        update = Update(plan, received, trained, weight, values, random_filler(system_entropy))
+        return ticket.masks.seal(update, system_entropy), update.schema.encode()
     except LocalError as error:
         log.error("the reply of the %s function cannot be summed: %s", ticket.facts.phase.name.lower(), error)
         raise TrainFunctionError(
             f"the reply of the {ticket.facts.phase.name.lower()} function cannot be summed", hint="details are in this party's own log"
         ) from None
-    return update.vector, update.schema.encode()
 
 
 secagg_mod = SecAggMod()

@@ -14,7 +14,7 @@ from flwr.app import DEFAULT_TTL, Array, ArrayRecord, ConfigRecord, Context, Mes
 
 from stfed.crypto import kdf
 from stfed.crypto.labels import Label
-from stfed.errors import DecodeError, LocalError
+from stfed.errors import DecodeError, LocalError, StfedError
 from stfed.secagg.messages import Kind, Phase, peek
 from stfed.wire import Writer
 
@@ -23,6 +23,8 @@ LIGHT_MESSAGE = "train"
 RECORD = "stfed"
 VECTOR_RECORD = "stfed.masked"
 _MESSAGE = "message"
+_NEXT = "next"
+_REFUSED = "next-refused"
 _VECTOR = "vector"
 _RUN_CONFIG = "run-config"
 _RAW = "stfed.packed"
@@ -59,16 +61,51 @@ def phase_of(message_type: str) -> Phase:
         ) from None
 
 
-def light(message: bytes) -> RecordDict:
-    """The content of a message that carries nothing but ours."""
-    return RecordDict({RECORD: ConfigRecord({_MESSAGE: message})})
+def light(message: bytes, *, riding: bytes | None = None) -> RecordDict:
+    """The content of a message that carries nothing but ours, and the PREPARE that rides on it."""
+    return RecordDict({RECORD: ConfigRecord({_MESSAGE: message} if riding is None else {_MESSAGE: message, _NEXT: riding})})
 
 
-def attach(content: RecordDict, message: bytes) -> RecordDict:
-    """A copy of the strategy's content with our message beside it. The records themselves are shared, not copied."""
+def riding_on(content: RecordDict) -> bytes | None:
+    """The PREPARE that rides on a message of ours, if there is one.
+
+    Raises:
+        DecodeError: what is there is no message.
+    """
+    record = content.get(RECORD)
+    riding = record.get(_NEXT) if isinstance(record, ConfigRecord) else None
+    if not isinstance(riding, bytes | None):
+        raise DecodeError(f"the record {RECORD!r} has something else than a message riding on its own")
+    return riding
+
+
+def unmasked_and_prepared(unmask: bytes, prepare: bytes | StfedError, run_config: bytes) -> RecordDict:
+    """The content of a reply to UNMASK with a PREPARE on it: both replies, or why there is no second one."""
+    riding: dict[str, bytes | str] = {_NEXT: prepare, _RUN_CONFIG: run_config} if isinstance(prepare, bytes) else {_REFUSED: str(prepare)}
+    return RecordDict({RECORD: ConfigRecord({_MESSAGE: unmask, **riding})})
+
+
+def prepare_in(content: RecordDict) -> bytes:
+    """The reply to the PREPARE that rode on a message.
+
+    Raises:
+        DecodeError: there is none; with the party's reason if it gave one.
+    """
+    record = content.get(RECORD)
+    riding, refused = (record.get(_NEXT), record.get(_REFUSED)) if isinstance(record, ConfigRecord) else (None, None)
+    if not isinstance(riding, bytes):
+        raise DecodeError(refused if isinstance(refused, str) else "the reply to UNMASK has none to the PREPARE that rode on it")
+    return riding
+
+
+def attach(content: RecordDict, message: bytes, run_config: bytes) -> RecordDict:
+    """A copy of the strategy's content with our message beside it, and the run config that the others have.
+
+    The records themselves are shared, not copied.
+    """
     if RECORD in content:
         raise LocalError(f"the strategy's messages have a record {RECORD!r} of their own", hint="give that record another name")
-    return RecordDict({**content, RECORD: ConfigRecord({_MESSAGE: message})})
+    return RecordDict({**content, RECORD: ConfigRecord({_MESSAGE: message, _RUN_CONFIG: run_config})})
 
 
 def detach(content: RecordDict) -> tuple[bytes | None, RecordDict]:
@@ -89,7 +126,7 @@ def prepared(message: bytes, run_config: bytes) -> RecordDict:
 
 
 def run_config_of(content: RecordDict) -> bytes:
-    """The digest in a PREPARE reply.
+    """The digest in a PREPARE reply: that party's run config; or in TRAIN: that of everybody in U1.
 
     Raises:
         DecodeError: there is none.
@@ -97,7 +134,7 @@ def run_config_of(content: RecordDict) -> bytes:
     record = content.get(RECORD)
     digest = record.get(_RUN_CONFIG) if isinstance(record, ConfigRecord) else None
     if not isinstance(digest, bytes) or len(digest) != hashlib.sha256().digest_size:
-        raise DecodeError("the reply does not say which run config the party has")
+        raise DecodeError("the message does not say which run config it goes with")
     return digest
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from flwr.app import Error, Message
 from flwr.serverapp import Grid
@@ -89,6 +89,21 @@ class Roll:
             errors.update((node, error) for node, error in replies.items() if node in nodes)
         return self._enrolment
 
+    def has_to_join(self, nodes: Collection[int]) -> bool:
+        """Whether the next round with these nodes would begin with a JOIN."""
+        excluded = self.excluded()
+        return any(self._rounds_until_retry.get(node, 0) < 1 for node in nodes if not self.present(node) and node not in excluded)
+
+    def members(self, nodes: Collection[int]) -> tuple[list[int], dict[int, Drop]]:
+        """Who of these nodes can take part in a round, and why the others cannot."""
+        excluded = self.excluded()
+        members = [node for node in nodes if self.present(node) and node not in excluded]
+        return members, {node: excluded.get(node) or self.why_absent(node) for node in set(nodes) - set(members)}
+
+    def begin_anew(self) -> None:
+        """The next round begins with a JOIN of everybody."""
+        self._enrolment = None
+
     def present(self, node: int) -> bool:
         """Whether the node has joined and answered since."""
         return self._enrolment is not None and node in self._enrolment.nodes and node not in self._absent
@@ -145,7 +160,7 @@ class Roll:
         self._failures[node] = self._failures.get(node, 0) + 1
         self._rounds_until_retry[node] = (1 << min(self._failures[node] - 1, _MAX_BACKOFF)) - 1
 
-    def directory_for(self, node: int) -> tuple[bytes, ...]:
+    def directory_for(self, node: int) -> Sequence[bytes]:
         """The directory, for a node that has not prepared in this epoch yet; nothing afterwards."""
         assert self._enrolment is not None
         return () if node in self._knows_directory else self._enrolment.directory.encoded
@@ -174,6 +189,7 @@ class Roll:
             except DecodeError as error:
                 joining.drops[node] = Drop("join", DropReason.MALFORMED, error.message)
 
+        report.trips += 1
         with report.timed("join", self._courier.now):
             self._courier.exchange(
                 {node: records.light(report.sent("join", request)) for node in sorted(nodes)},

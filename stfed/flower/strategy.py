@@ -31,6 +31,7 @@ from stfed.flower import compatibility
 from stfed.flower.channel import check_coordinator_channel
 from stfed.flower.checkpoint import Checkpoints
 from stfed.flower.events import EventLog, RoundReport
+from stfed.flower.forecast import Forecast
 from stfed.flower.grid import SecureGrid
 from stfed.flower.journal import Journal
 from stfed.flower.roll import check_roster
@@ -38,6 +39,7 @@ from stfed.flower.settings import Settings
 from stfed.keys.keyfile import RecipientLike, SignerLike
 from stfed.keys.roster import Roster
 from stfed.sealed.policy import Policy
+from stfed.secagg.masking import Accumulate
 from stfed.secagg.params import Mode
 
 log = logging.getLogger("stfed")
@@ -66,6 +68,7 @@ class SecureAggregation(Strategy):
         model: name under which the versions are ordered, so that an old one offered as the newest shows; the run's own if left out.
         events: file of the event log, or an `EventLog`.
         journal: file of the durable round numbers; by default in memory for as long as the grid lives, which is right for simulations.
+        accumulate: does the keystreams of unmasking elsewhere, for example on other machines (`stfed.flower.sharded.RayWorkers`).
         **fields: fields of `Settings`: gamma, delta, threshold, ring_bits, clip, max_weight, ...
 
     Attributes:
@@ -89,6 +92,7 @@ class SecureAggregation(Strategy):
         model: str | None = None,
         events: str | Path | EventLog | None = None,
         journal: str | Path | None = None,
+        accumulate: Accumulate | None = None,
         **fields: Any,
     ) -> None:
         if settings is not None and fields:
@@ -102,7 +106,7 @@ class SecureAggregation(Strategy):
         compatibility.check(strategy, uniform=self.settings.uniform)
         self.strategy = strategy
         self._events = events if isinstance(events, EventLog) else EventLog(events)
-        self._journal = None if journal is None else Path(journal)
+        self._journal, self._accumulate = None if journal is None else Path(journal), accumulate
         self._roster = roster if roster is None or isinstance(roster, Roster) else Roster.read(roster)
         check_roster(self.settings.mode, self._roster)
         if save is None and any((recipients, signer, policy, audit, model)):
@@ -130,6 +134,8 @@ class SecureAggregation(Strategy):
             journal=_journals.setdefault(grid, Journal()) if self._journal is None else Journal(self._journal),
             events=self._events,
             roster=self._roster,
+            forecast=Forecast(evaluates=compatibility.evaluates(self.strategy), rounds=num_rounds),
+            accumulate=self._accumulate,
         )
         self.reports = secure.reports
         if self.settings.mode is Mode.MALICIOUS:
@@ -158,11 +164,11 @@ class SecureAggregation(Strategy):
         """Logs what the rounds run with."""
         settings = self.settings
         log.info(
-            "secure aggregation: %s, gamma %g, delta %g, %d-bit ring, clip %g, max weight %g",
+            "secure aggregation: %s, gamma %g, delta %g, %s, clip %g, max weight %g",
             settings.mode.value,
             settings.gamma,
             settings.delta,
-            settings.ring_bits,
+            settings.precision,
             settings.clip,
             settings.max_weight,
         )

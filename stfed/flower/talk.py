@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 from flwr.app import Error, Message, RecordDict
 
@@ -13,12 +13,18 @@ from stfed.flower.events import RoundReport
 from stfed.secagg.server import Enrolment
 
 _MAX_TEXT = 300
+_SIMULATED = "<class 'ray.exceptions."
+
+
+def one_line(text: str) -> str:
+    """What somebody else wrote, short and without control characters: it is shown to people."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:_MAX_TEXT])
 
 
 def error_text(reply: Message) -> str:
-    """What an error reply says, in one line without control characters: it is shown to people, and anybody may have written it."""
-    text = (reply.error.reason or "")[:_MAX_TEXT]
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    """What an error reply says, in one line; of an error that comes with the traceback of Flower's simulation, the line that says why."""
+    lines = (reply.error.reason or "").rstrip().splitlines() or [""]
+    return one_line(lines[-1] if lines[0].startswith(_SIMULATED) else " ".join(lines))
 
 
 class Talk:
@@ -73,13 +79,18 @@ class Talk:
         complete: Callable[[], bool] = lambda: False,
         message_type: str = records.LIGHT_MESSAGE,
         group_id: str | None = None,
+        elsewhere: Container[int] = (),
     ) -> None:
-        """A step with whatever content, by directory index; `read` may raise a `DecodeError`, which fails the party."""
+        """A step with whatever content, by directory index; `read` may raise a `DecodeError`, which fails the party.
+
+        `elsewhere` are parties that are asked about another round: their errors are not this one's.
+        """
 
         def on_reply(node: int, reply: Message) -> None:
             index = self.index_of[node]
             if reply.has_error():
-                self._errors[node] = reply.error
+                if index not in elsewhere:
+                    self._errors[node] = reply.error
                 fail(index, error_text(reply))
                 return
             try:
@@ -87,6 +98,7 @@ class Talk:
             except DecodeError as error:
                 fail(index, error.message)
 
+        self._report.trips += 1
         with self._report.timed(step, self._courier.now):
             self._courier.exchange(
                 {self.nodes[index]: content for index, content in contents.items()},

@@ -120,13 +120,45 @@ class Party:
                 return cached
             match kind:
                 case Kind.PREPARE_REQUEST:
-                    return self._prepare(transaction, record, request)
+                    record, reply = self._prepare(record, request)
                 case Kind.CONFIRM_REQUEST:
-                    return self._confirm(transaction, record, request)
+                    record, reply = self._confirm(record, request)
                 case Kind.UNMASK_REQUEST:
-                    return self._unmask(transaction, record, request)
+                    record, reply = self._unmask(record, request)
                 case _:
                     raise WrongStepError(f"{kind.name} is not a light step")
+            self._write(transaction, record)
+            return reply
+
+    def unmask_and_prepare(self, unmask: bytes, prepare: bytes) -> tuple[bytes, bytes | RefusedError | DecodeError]:
+        """Answers UNMASK, and the PREPARE of a later round that rides on it, in one transaction: one message less a round.
+
+        The order is that of two messages, so nothing can be asked this way that could not be asked without it. PREPARE is an offer: a
+        party that refuses it has closed the round all the same.
+
+        Returns:
+            The reply to UNMASK, and the one to PREPARE or why there is none.
+
+        Raises:
+            DecodeError, RefusedError: UNMASK breaks a rule; nothing has changed and PREPARE was not looked at.
+        """
+        kind, header = peek(unmask)
+        if kind is not Kind.UNMASK_REQUEST:
+            raise WrongStepError(f"PREPARE rides on UNMASK, not on {kind.name}")
+        with self._store.transaction(header.run) as transaction:
+            record = before = self._record(transaction, header)
+            released = record.answered(kind, unmask)
+            if released is None:
+                record, released = self._unmask(record, unmask)
+            prepared: bytes | RefusedError | DecodeError | None = record.answered(Kind.PREPARE_REQUEST, prepare)
+            if prepared is None:
+                try:
+                    record, prepared = self._prepare(record, prepare, riding_on=(kind, unmask, released))
+                except (RefusedError, DecodeError) as error:
+                    prepared = error
+            if record is not before:
+                self._write(transaction, record)
+            return released, prepared
 
     def start_training(self, request: bytes, content: bytes, phase: Phase = Phase.TRAIN, *, reuse: bytes | None = None) -> Ticket:
         """Accepts TRAIN: spends the round's one use, durably, before the train function runs.
@@ -150,6 +182,7 @@ class Party:
             assert isinstance(state, Prepared)
             if state.facts.phase is not phase:
                 raise WrongStepError(f"PREPARE was for {state.facts.phase.name.lower()}, the message is for {phase.name.lower()}")
+            self._check_again(state)
             try:
                 training, masks = state.train(message, content, self._rules)
             except ShareError as error:
@@ -211,10 +244,11 @@ class Party:
             self._check_own_place(self._identity, self._roster)
         state, reply = client.join(message, self.policy, self._identity, self._entropy)
         encoded = reply.encode()
-        self._write(transaction, Record.begun(state, Kind.JOIN_REQUEST, request, encoded, _old_pins(transaction)))
+        self._write(transaction, Record.begun(state, _old_pins(transaction)).moved(state, Kind.JOIN_REQUEST, request, encoded))
         return encoded
 
-    def _prepare(self, transaction: Transaction, record: Record, request: bytes) -> bytes:
+    def _prepare(self, record: Record, request: bytes, *, riding_on: tuple[Kind, bytes, bytes] | None = None) -> tuple[Record, bytes]:
+        """`riding_on`: kind, request and reply of what came in the same message; a resend of it gets that again, too."""
         message = _unsigned(PrepareRequest.decode(request))
         state = record.state
         require(state, Event.PREPARE)
@@ -223,10 +257,21 @@ class Party:
             state = state.ready()
         assert isinstance(state, Joined | Ready)
         prepared, reply = state.prepare(message, self._rules, self._entropy, self._roster)
-        pins = self._pin(record, message)
+        begun = Record.begun(prepared, self._pin(record, message))
         encoded = self._signed(prepared, reply, round_context(prepared.facts)).encode()
-        self._write(transaction, Record.begun(prepared, Kind.PREPARE_REQUEST, request, encoded, pins))
-        return encoded
+        if riding_on is not None:
+            begun = begun.moved(prepared, *riding_on)
+        return begun.moved(prepared, Kind.PREPARE_REQUEST, request, encoded), encoded
+
+    def _check_again(self, state: Prepared) -> None:
+        """The owner's rules as they are now: PREPARE may have come long before TRAIN, with the round before."""
+        facts, rules = state.facts, self._rules
+        rules.check_mode(facts.mode)
+        rules.check_cohort(facts.n)
+        rules.check_parameters(facts.n, facts.k, facts.t)
+        rules.check_plan(EncodingPlan.decode(facts.plan), facts.n)
+        rules.check_round(facts.header.round)
+        state.member.directory.check_members(self._roster, facts.cohort)
 
     def _pin(self, record: Record, message: PrepareRequest) -> tuple[tuple[Phase, bytes], ...]:
         """Holds the coordinator to the encoding that it began with.
@@ -242,25 +287,23 @@ class Party:
             )
         return tuple(sorted(pins.items()))
 
-    def _confirm(self, transaction: Transaction, record: Record, request: bytes) -> bytes:
+    def _confirm(self, record: Record, request: bytes) -> tuple[Record, bytes]:
         message = _unsigned(ConfirmRequest.decode(request))
         state = record.state
         require(state, Event.CONFIRM)
         assert isinstance(state, Trained)
         confirmed, reply = state.confirm(message, self._rules, self._signer(state))
         encoded = reply.encode()
-        self._write(transaction, record.moved(confirmed, Kind.CONFIRM_REQUEST, request, encoded))
-        return encoded
+        return record.moved(confirmed, Kind.CONFIRM_REQUEST, request, encoded), encoded
 
-    def _unmask(self, transaction: Transaction, record: Record, request: bytes) -> bytes:
+    def _unmask(self, record: Record, request: bytes) -> tuple[Record, bytes]:
         message = _unsigned(UnmaskRequest.decode(request))
         state = record.state
         require(state, Event.UNMASK)
         assert isinstance(state, Trained | Confirmed)
         ready, reply = state.unmask(message, self._rules)
         encoded = self._signed(state, reply, state.transcript).encode()
-        self._write(transaction, record.moved(ready, Kind.UNMASK_REQUEST, request, encoded))
-        return encoded
+        return record.moved(ready, Kind.UNMASK_REQUEST, request, encoded), encoded
 
     @property
     def _rules(self) -> Policy:

@@ -33,8 +33,10 @@ class Policy:
         honest_survivors: fewest honest parties in a sum; a sum over fewer than corrupt + this many parties is refused. None: two, and
             three in malicious mode.
         min_threshold: smallest t.
-        ring_bits: smallest and largest b.
-        clip: smallest and largest clip of one coordinate, in units of the model. Where nearly everything is clipped, a sum shows signs.
+        ring_bits: smallest and largest b, also where b follows from `EncodingPlan.value_bits` and the cohort.
+        clip: smallest and largest clip of one coordinate, in units of the model. Where nearly everything is clipped, a sum shows signs: of
+            the coordinates, or of the rotated ones, whose root mean square is the same. The rotation itself is no question of policy
+            (`stfed.encoding.rotation` says why), but `fixed_encoding` holds it still.
         max_weight: smallest and largest weight W that the coordinator may let one party have. Above the largest, a party with far more
             examples than the others is nearly alone in the mean. Below the smallest, the count of those that are over W, which is in the
             sum, asks one question about example counts a run. Not asked of uniform weights, where there is none.
@@ -44,11 +46,11 @@ class Policy:
         weight_keys: metrics that may be the weight. The coordinator names one, and a number that is zero for most parties would single the
             others out.
         config: what the train and evaluate functions may be told, value by value, in a message or in the run's config; None: anything.
-        max_rounds: largest round number of a run, and so the most sums in it: training and evaluation, failed ones too. None: any; in
-            malicious mode 2^24, which is what the parameters of a drawn graph are made for.
+        max_rounds: largest round number of a run, and so the most sums in it: training and evaluation, failed ones and those prepared in
+            vain, too. None: any; in malicious mode 2^24, which is what the parameters of a drawn graph are made for.
         max_skipped_rounds: how far a round number may jump (each skipped one costs a hash per pairwise key).
         eager_parties: directories up to this size have all pairwise keys agreed on at once, and the private key forgotten.
-        fixed_encoding: hold the coordinator to the encoding of a run's first round (clip, largest weight, ring, tensors).
+        fixed_encoding: hold the coordinator to the encoding of a run's first round (clip, largest weight, bits, rotation, tensors).
         allow_repeats: whether this party works on the very same model and config a second time, within a run or in a later one. Where
             training is deterministic, the difference of two such sums is the update of whoever took part in only one of them.
         sigma: bits of statistical security.

@@ -185,12 +185,16 @@ SECTIONS: Mapping[str, tuple[Setting, ...]] = {
         ),
     ),
     "encoding": (
-        Setting("ring_bits", pair(whole), "Smallest and largest size of a masked number, in bits, 8 to 64."),
+        Setting(
+            "ring_bits",
+            pair(whole),
+            "Smallest and largest size of a masked number, in bits, 8 to 64; also where it follows from value bits and the cohort.",
+        ),
         Setting(
             "clip",
             pair(number),
-            "Smallest and largest bound on the change of one parameter, in units of the model.\n"
-            "Where nearly everything is cut off, a sum shows signs.",
+            "Smallest and largest bound on the change of one parameter, in units of the model; where updates are rotated, of one\n"
+            "rotated parameter, which is of the same size on average. Where nearly everything is cut off, a sum shows signs.",
         ),
         Setting(
             "max_weight",
@@ -221,7 +225,7 @@ SECTIONS: Mapping[str, tuple[Setting, ...]] = {
         Setting(
             "max_rounds",
             whole,
-            "Most sums in one run: training and evaluation, failed ones too.\n"
+            "Most sums in one run: training and evaluation, failed ones and those prepared in vain, too.\n"
             "Default: any number; in malicious mode 2^24, which is also the most.",
             "500",
         ),

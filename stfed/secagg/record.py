@@ -42,9 +42,9 @@ class Record:
         return replace(self, state=state, replies=(*self.replies, (kind, _hash(request), reply)))
 
     @classmethod
-    def begun(cls, state: ClientState, kind: Kind, request: bytes, reply: bytes, pins: tuple[tuple[Phase, bytes], ...]) -> Record:
+    def begun(cls, state: ClientState, pins: tuple[tuple[Phase, bytes], ...]) -> Record:
         """The state after JOIN or PREPARE: what was answered before is forgotten."""
-        return cls(state, ((kind, _hash(request), reply),), pins)
+        return cls(state, (), pins)
 
     @classmethod
     def decode(cls, data: bytes) -> Record:

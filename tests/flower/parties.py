@@ -281,6 +281,7 @@ def trial(
     - what an honest party did is never called wrong, and after the last round it has forgotten its secrets.
     """
     policy = {name: settings[name] for name in ("gamma", "delta") if name in settings}
+    settings.setdefault("prepare_ahead", False)  # a lie is about one step; tests/flower/test_ahead.py has those about two in one message
     folder = apps.scratch()
     mod = LyingMod(apps.malicious_mod(n, folder=folder, **policy), folder, lies)
     who = list(partitions or range(n))

@@ -374,7 +374,7 @@ def test_every_message_down_is_one_of_the_protocol() -> None:
     grid = apps.secure_grid(N)
     apps.secure().start(grid, apps.model(), 2)
     kinds = {(record.step, record.round) for record in grid.dump if record.direction == "down"}
-    assert kinds == {("join", 0), *((step, round_) for step in ("prepare", "train", "unmask") for round_ in (1, 2))}
+    assert kinds == {("join", 0), ("prepare", 1), *((step, round_) for step in ("train", "unmask") for round_ in (1, 2))}
 
 
 def test_arrays_that_are_no_numpy_arrays_are_refused() -> None:

@@ -18,9 +18,12 @@ import numpy as np
 import pytest
 from flwr.serverapp.strategy import FedAvg
 
-from stfed.encoding import EncodedUpdate, pack_vector
+from stfed.crypto.keystream import KEY_BYTES
+from stfed.crypto.random import Entropy
+from stfed.encoding import Update
 from stfed.errors import QuorumError, StfedError
-from stfed.flower import mod
+from stfed.secagg.client.masks import MaskKeys
+from stfed.secagg.payload import masked_payload
 from stfed.testing import InMemoryGrid
 from tests.flower import apps
 
@@ -157,13 +160,12 @@ def test_the_vector_before_its_masks_is_nowhere(monkeypatch: pytest.MonkeyPatch)
     """Ring words and exact numbers, in windows of the bytes that would be sent without masks."""
     plain: list[bytes] = []
 
-    def recording(plan: Any, *arguments: Any) -> EncodedUpdate:
-        update = encode(plan, *arguments)
-        plain.append(bytes(pack_vector(update.vector, plan)))
-        return update
+    def recording(masks: MaskKeys, update: Update, entropy: Entropy) -> bytes:
+        dither_key = entropy(KEY_BYTES)
+        plain.append(masked_payload(update, (), (), dither_key))
+        return masked_payload(update, masks.add, masks.subtract, dither_key)
 
-    encode = mod.encode_update
-    monkeypatch.setattr(mod, "encode_update", recording)
+    monkeypatch.setattr(MaskKeys, "seal", recording)
     grid, _, _ = run()
     assert len(plain) == 2 * N * ROUNDS
     windows = {data[start : start + WINDOW] for data in plain for start in range(len(data) - WINDOW + 1)}
@@ -171,7 +173,12 @@ def test_the_vector_before_its_masks_is_nowhere(monkeypatch: pytest.MonkeyPatch)
     windows = {window for window in windows if window.count(0) < WINDOW // 2}
     assert len(windows) > 1000
     assert hits(received(grid), {"vector": windows}) == {}
-    monkeypatch.setattr("stfed.secagg.client.masks.MaskKeys.apply", lambda *_, **__: None)
+
+    def baring(masks: MaskKeys, update: Update, entropy: Entropy) -> bytes:
+        recording(masks, update, entropy)
+        return plain[-1]
+
+    monkeypatch.setattr(MaskKeys, "seal", baring)
     bare = apps.secure_grid(N, app=app(apps.secure_mod()))
     plain.clear()
     with pytest.raises(StfedError):  # the coordinator takes masks off that are not there

@@ -14,7 +14,7 @@ from flwr.serverapp.strategy import Strategy
 from stfed.flower import SecureAggregation, SecureGrid, secagg_mod
 
 PUBLIC = {
-    "stfed.flower": ["SecAggMod", "SecureAggregation", "SecureGrid", "secagg_mod"],
+    "stfed.flower": ["SecAggMod", "SecureAggregation", "SecureGrid", "device_arrays", "secagg_mod"],
     "stfed.testing": ["Fault", "FaultPlan", "InMemoryGrid", "SimulatedNode", "WireRecord"],
     "stfed.sealed.numpy": ["load", "load_file", "safe_open", "save", "save_file"],
     "stfed.sealed.torch": sorted(
@@ -41,7 +41,7 @@ def test_the_wrapper_is_a_strategy_with_flowers_start() -> None:
 
 def test_the_wrapper_s_own_arguments() -> None:
     parameters = inspect.signature(SecureAggregation).parameters
-    own = ["roster", "save", "recipients", "signer", "policy", "audit", "model", "events", "journal"]
+    own = ["roster", "save", "recipients", "signer", "policy", "audit", "model", "events", "journal", "accumulate"]
     assert list(parameters) == ["strategy", "settings", *own, "fields"]
     keyword_only = [name for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
     assert keyword_only == own

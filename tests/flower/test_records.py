@@ -43,22 +43,23 @@ def test_a_light_message_comes_back(message: bytes) -> None:
 
 def test_a_message_beside_a_model_comes_back_and_leaves_the_rest_as_it_was() -> None:
     ours = content(lr=0.5)
-    sent = records.attach(ours, JOIN)
+    sent = records.attach(ours, JOIN, bytes(32))
     assert list(ours) == ["arrays", "config"]
     message, rest = records.detach(crossed(sent))
     assert message == JOIN
+    assert records.run_config_of(crossed(sent)) == bytes(32)
     assert list(rest) == ["arrays", "config"]
     assert records.content_digest(rest) == records.content_digest(ours)
 
 
 def test_attaching_shares_the_records() -> None:
     ours = content()
-    assert records.attach(ours, JOIN)["arrays"] is ours["arrays"]
+    assert records.attach(ours, JOIN, bytes(32))["arrays"] is ours["arrays"]
 
 
 def test_a_name_that_is_taken() -> None:
     with pytest.raises(LocalError, match="record 'stfed' of their own") as caught:
-        records.attach(RecordDict({"stfed": ConfigRecord({"x": 1})}), JOIN)
+        records.attach(RecordDict({"stfed": ConfigRecord({"x": 1})}), JOIN, bytes(32))
     assert caught.value.hint == "give that record another name"
 
 

@@ -172,6 +172,13 @@ def test_eager_keys_forget_the_private_key_and_lazy_ones_keep_it_until_the_epoch
     assert len(lazy.private_key) == 32
 
 
+@pytest.mark.parametrize(("mode", "cohort", "eager"), [("malicious", 2, True), ("malicious", 1, False), ("semi-honest", 5, False)])
+def test_in_malicious_mode_a_directory_of_four_cohorts_is_agreed_on_at_once(mode: str, cohort: int, eager: bool) -> None:
+    directory = replace(members(Policy())[0][0].directory, mode=Mode(mode))
+    held = PairwiseKeys.agree(bytes(range(32)), directory, 0, LAZY, cohort)
+    assert (len(held.values), held.private_key == b"") == (5 if eager else 0, eager)
+
+
 def test_stepping_leaves_no_key_of_the_round_behind() -> None:
     member, held = members(Policy())[0]
     after, round_keys = held.step(1, [1, 2, 3, 4], member)

@@ -40,6 +40,12 @@ def test_everybody_has_k_neighbours_ascending_and_never_itself(graph: NeighbourG
 
 
 @given(graphs())
+def test_the_table_has_everybodys_neighbours(graph: NeighbourGraph) -> None:
+    assert graph.table().dtype == np.int32
+    assert graph.table().tolist() == table(graph)
+
+
+@given(graphs())
 def test_neighbours_are_mutual(graph: NeighbourGraph) -> None:
     rows = table(graph)
     assert all(i in rows[j] for i, row in enumerate(rows) for j in row)

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stfed.crypto import agreement
+from stfed.crypto.kdf import derive
+from stfed.crypto.labels import Label
 from stfed.secagg import keys
 from stfed.secagg.messages import Header, Join, ShareOf
 
@@ -21,6 +23,10 @@ def test_pairwise_keys(header: Header, ends: list[tuple[bytes, bytes]]) -> None:
     agreed = keys.pairwise_keys(privates[0], own, others)
     assert agreed == [keys.pairwise_key(privates[0], own, other) for other in others]
     assert agreed == [keys.pairwise_key(private, other, own) for private, other in zip(privates[1:], others, strict=True)]
+    for other, key in zip(others, agreed, strict=True):
+        secret, salt = agreement.shared_secret(privates[0], other.public_key), header.run.to_bytes(8, "big")
+        both = sorted((own.identity + own.public_key, other.identity + other.public_key))
+        assert key == derive(secret, Label.PAIRWISE_KEY, header.encode(), *both, salt=salt)
 
 
 @given(KEYS)
@@ -39,6 +45,12 @@ def test_neighbour_keys(header: Header, cohort_digest: bytes, own: int, round_ke
         )
         for other, key in round_keys.items()
     ]
+
+
+@given(st.lists(KEYS, max_size=5), KEYS)
+def test_mask_keys(seeds: list[bytes], transcript: bytes) -> None:
+    assert keys.self_mask_keys(seeds, transcript) == [keys.self_mask_key(seed, transcript) for seed in seeds]
+    assert keys.pairwise_mask_keys(seeds, transcript) == [keys.pairwise_mask_key(seed, transcript) for seed in seeds]
 
 
 @given(HEADERS, PARTIES, st.lists(st.tuples(PARTIES, KEYS), max_size=5))

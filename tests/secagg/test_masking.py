@@ -45,10 +45,10 @@ PLANS = {
     "no floats, no metrics": plan_of(0, metric_slots=0),
     "counters only": plan_of(0, counters=50, flags=3, metric_slots=0),
     "all kinds": plan_of(777, ring_bits=20, counters=40, flags=30, metric_slots=5),
-    "limbs that let three keys share a segment": plan_of(5, counters=7000),
-    "limbs of exactly a segment": plan_of(5, counters=21_841, flags=2),
-    "limbs of several segments": plan_of(5, counters=45_000, flags=10),
-    "ring words of several segments": plan_of(150_000, counters=4),
+    "limbs that let three keys share a segment": plan_of(5, counters=14_450),
+    "limbs of exactly a segment": plan_of(5, counters=43_687, flags=1),
+    "limbs of several segments": plan_of(5, counters=90_000, flags=10),
+    "ring words of several segments": plan_of(300_000, counters=4),
 }
 
 

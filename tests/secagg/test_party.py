@@ -265,7 +265,7 @@ def secrets_of_a_round(scene: Scene) -> Iterator[tuple[str, dict[str, list[bytes
     prepared = scene.state()
     assert isinstance(prepared, Prepared)
     member = prepared.member
-    pairwise = type(prepared.keys).agree(joined, member.directory, member.index, scene.party.policy)
+    pairwise = type(prepared.keys).agree(joined, member.directory, member.index, scene.party.policy, scene.n)
     known["K of the round"] = [key for key in pairwise.values if key]
     known["R of the round"] = list(pairwise.step(prepared.header.round, prepared.neighbours, member)[1].values())
     known["z"] = [box_secret(scene)]

@@ -98,12 +98,12 @@ def two_survivor_sets_and_a_forged_signature(world: Coordinator) -> None:
     split(world, padded=forged)
 
 
-def forgets_its_signature(real: Any, self: Any, transaction: Any, record: Any, request: bytes) -> Any:
+def forgets_its_signature(real: Any, self: Any, record: Any, request: bytes) -> Any:
     """A party that signs whatever it is asked: CONFIRM finds it where TRAIN left it."""
     state = record.state
     if isinstance(state, Confirmed):
         state = Trained(state.member, state.keys, state.facts, state.alive, state.transcript, state.held)
-    return real(transaction, replace(record, state=state), request)
+    return real(replace(record, state=state), request)
 
 
 @attack(

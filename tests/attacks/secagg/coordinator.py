@@ -38,6 +38,7 @@ from stfed.secagg.roster import PartyRoster
 from stfed.secagg.server import Enrolment, Joining
 from stfed.secagg.signing import sign_survivors
 from stfed.secagg.transcript import RoundFacts
+from stfed.wire import Records
 from tests.attacks.secagg.heard import ComplainedError, Heard, Parties, View, delivery_of, neighbours, plan_of, prepare_from
 from tests.attacks.secagg.training import content_of, model
 from tests.attacks.secagg.world import RUN, Setting, World
@@ -75,7 +76,8 @@ class Coordinator(World):
         """Makes a directory of these JOINs and whoever answers for each. Nothing in it is checked: that is the parties' business."""
         entries = sorted(joins, key=lambda entry: Join.decode(entry).identity)
         header = Join.decode(entries[0]).header
-        directory = Directory(Header(RUN, self.epoch, self.round, header.suite), self.mode, tuple(entries))
+        encoded = Records(b"".join(entries), len(entries[0]), bytes)
+        directory = Directory(Header(RUN, self.epoch, self.round, header.suite), self.mode, encoded)
         self.enrolment = Enrolment(directory, tuple(range(len(entries))))
         self.parties = [joins[entry] for entry in entries]
         for index, party in enumerate(self.parties):
@@ -190,7 +192,9 @@ class Coordinator(World):
         if facts.drawn:
             request = DrawnTrainRequest(header=facts.header, alive=alive, deliveries=deliveries, dealers=dealers)
         digest = self.content_digest(index, content, message_type, group)
-        reply = self.parties[index].ask(records.attach(content, request.encode()), message_type, group=group, ttl=ttl)
+        # A liar tells each party that everybody has the run config that this one has.
+        sent = records.attach(content, request.encode(), self.run_config(index))
+        reply = self.parties[index].ask(sent, message_type, group=group, ttl=ttl)
         message = records.message_of(reply)
         if peek(message)[0] is Kind.COMPLAINT:
             complaint = Complaint.decode(message)
@@ -199,8 +203,11 @@ class Coordinator(World):
 
     def content_digest(self, index: int, content: RecordDict, message_type: str, group: str) -> bytes:
         """What this party's transcript has for a content."""
-        run_config = records.config_digest(self.parties[index].node.context)
-        return records.bound_digest(message_type, group, records.content_digest(content), run_config)
+        return records.bound_digest(message_type, group, records.content_digest(content), self.run_config(index))
+
+    def run_config(self, index: int) -> bytes:
+        """The digest of what this party has."""
+        return records.config_digest(self.parties[index].node.context)
 
     def _note(self, index: int, alive: Parties, dealers: Parties, digest: bytes, content: RecordDict, reply: RecordDict) -> View:
         facts = self.told[index]

@@ -84,8 +84,18 @@ def links_of(prepare: Prepare, dealer: int, facts: RoundFacts) -> Links:
 
 def delivery_of(prepare: Prepare, dealer: int, holder: int, facts: RoundFacts) -> Delivery:
     """A dealer's shares for this holder, out of its PREPARE."""
-    dealt = prepare.dealt[links_of(prepare, dealer, facts).slot[dealer][holder]]
+    dealt = prepare.dealt[links_of(prepare, dealer, facts).slot(dealer, holder)]
     return Delivery(dealt.sealed, keys.published_by(prepare, dealer), dealt.self_seed_hash, dealt.box_key_hash)
+
+
+def seed_commitment(prepare: Prepare, party: int, other: int, facts: RoundFacts) -> bytes:
+    """What a party has published about its seed with anybody in the cohort that it has one with."""
+    links = links_of(prepare, party, facts)
+    if other in links.holders(party):
+        return prepare.dealt[links.slot(party, other)].seed_commitment
+    assert isinstance(prepare, DrawnPrepare)
+    at = [index for index in facts.cohort if index not in (party, *prepare.holders)].index(other)
+    return prepare.others[16 * at : 16 * (at + 1)]
 
 
 def plan_of(n: int, arrays: Arrays | None = None, **settings: Any) -> EncodingPlan:

@@ -19,7 +19,7 @@ from stfed.secagg.masking import apply_masks
 from stfed.secagg.messages import ShareOf
 from stfed.secagg.server.links import Links
 from tests.attacks.secagg.coordinator import Coordinator
-from tests.attacks.secagg.heard import Heard, Parties, links_of
+from tests.attacks.secagg.heard import Heard, Parties, links_of, seed_commitment
 from tests.attacks.secagg.training import Arrays, examples_of, update_of
 
 _NONCE = bytes(aead.NONCE_BYTES)
@@ -46,9 +46,9 @@ class Loot:
         prepare, facts = self.heard.prepares[party]
         links = links_of(prepare, party, facts)
         found = {}
-        for holder in links.holders[party]:
+        for holder in links.holders(party):
             share = self.heard.released[party, of].get(holder) or self._dealt_to_corrupt(links, party, holder, of)
-            dealt = prepare.dealt[links.slot[party][holder]]
+            dealt = prepare.dealt[links.slot(party, holder)]
             hashed = dealt.self_seed_hash if of is ShareOf.SELF_SEED else dealt.box_key_hash
             if share and keys.share_hash(share, of, facts.header, party, holder) == hashed:
                 found[links.point(party, holder)] = share
@@ -98,7 +98,7 @@ class Loot:
     def seed(self, party: int, other: int) -> bytes | None:
         """s_ij as `party` derives it, if it can be computed."""
         prepare, facts = self.heard.prepares[party]
-        committed = links_of(prepare, party, facts).seed_commitment(party, prepare, other)
+        committed = seed_commitment(prepare, party, other, facts)
         candidates = [*self.heard.guessed[party], *self.heard.guessed[other], *self._boxed(party, other), *self._boxed(other, party)]
         candidates += [
             state.seeds[state.neighbours.index(party)]

@@ -54,7 +54,7 @@ def honest_round(
         preparing.add(index, world.light(world.parties[index], facts.request(directory.encoded).encode()))
     collecting = preparing.close(world.content_digest(0, content, "train", "g"))
     for index in world.all:
-        reply = world.parties[index].ask(records.attach(content, collecting.request(index).encode()))
+        reply = world.parties[index].ask(records.attach(content, collecting.request(index).encode(), world.run_config(index)))
         message, payload = records.unmasked(reply)
         if index == LIAR:
             message, payload = on_the_way(collecting, message, payload)
