@@ -60,8 +60,10 @@ def hold_against(plain: Plain, secure: list[State], config: Config, console: Con
     rounds, allowed = len(secure) - 1, STATED * float(config["clip"])
     one = max(map(largest_difference, secure[1:], round_by_round(config, secure)))
     whole = max(map(largest_difference, secure[1:], plain.states[1:]))
-    if int(config["ring-bits"]) < 32:
-        console.print(f"with {config['ring-bits']} bits a weight, secure and plain differ by at most {one:.2e} a round", highlight=False)
+    value_bits, ring_bits = int(config.get("value-bits", 0)), int(config["ring-bits"])
+    if value_bits or ring_bits < 32:
+        bits = f"{value_bits}-bit values" if value_bits else f"a ring of {ring_bits} bits"
+        console.print(f"with {bits}, secure and plain differ by at most {one:.2e} a round", highlight=False)
         return True
     equal = one <= allowed
     console.print(

@@ -8,8 +8,10 @@ ends with the run.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +30,7 @@ RunConfigValue: TypeAlias = str | int | float | bool
 
 _CONNECTION = "stfed-simulation"
 _START_TIMEOUT_S = 60.0
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 
 
 class SimulationRuntime:
@@ -36,16 +39,23 @@ class SimulationRuntime:
     Args:
         work_dir: a folder for Flower's home, the parties' state and the logs; made if it is not there. It is the working folder of the
             apps too, so what they save under a relative name is found here.
+        durable: whether the parties' state lies in `work_dir`, as it lies on the disks of real ones. A simulated party does not survive
+            its machine anyway, and hundreds of parties would wait for one disk, so by default it is in memory where there is a file
+            system for that.
     """
 
-    def __init__(self, work_dir: Path) -> None:
-        self.work_dir = work_dir.resolve()
+    def __init__(self, work_dir: Path, *, durable: bool = False) -> None:
+        self.work_dir, self._durable = work_dir.resolve(), durable
+        self._memory: tempfile.TemporaryDirectory[str] | None = None
         self.home, self.state_dir = self.work_dir / "flwr", self.work_dir / "state"
         self.superlink_log, self.run_log = self.work_dir / "superlink.log", self.work_dir / "flower.log"
         self._superlink: subprocess.Popen[bytes] | None = None
         self._run: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
+        if not self._durable and os.access(_MEMORY, os.W_OK):
+            self._memory = tempfile.TemporaryDirectory(prefix="stfed-state-", dir=_MEMORY, ignore_cleanup_errors=True)
+            self.state_dir = Path(self._memory.name)
         for folder in (self.home, self.state_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         port = processes.free_port()
@@ -64,22 +74,28 @@ class SimulationRuntime:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop()
+        if self._memory is not None:
+            self._memory.cleanup()
         if kind is None:
             shutil.rmtree(self.home, ignore_errors=True)
             shutil.rmtree(self.state_dir, ignore_errors=True)
 
-    def start_run(self, app: Path, run_config: Mapping[str, RunConfigValue], num_supernodes: int) -> None:
+    def start_run(
+        self, app: Path, run_config: Mapping[str, RunConfigValue], num_supernodes: int, *, parties_at_once: int | None = None
+    ) -> None:
         """Starts `flwr run` on an app.
 
         Args:
             app: folder with the app's pyproject.toml.
             run_config: run-config values, which the app's pyproject.toml must know.
             num_supernodes: simulated parties.
+            parties_at_once: how many of them work at the same time, each in a process that Ray keeps; None for one a processor. Flower lets
+                at most four more than there are processors.
         """
         config = self.work_dir / "run.toml"
         config.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in run_config.items()))
         command = [processes.tool("flwr"), "run", str(app.resolve()), _CONNECTION, "--stream", "--run-config", str(config)]
-        command += ["--federation-config", f"num-supernodes={num_supernodes} client-resources-num-cpus=1"]
+        command += ["--federation-config", f"num-supernodes={num_supernodes} client-resources-num-cpus=1{_processors(parties_at_once)}"]
         self._run = self._start(command, self.run_log)
 
     def finished(self) -> bool:
@@ -99,6 +115,11 @@ class SimulationRuntime:
 def _toml(value: RunConfigValue) -> str:
     """A TOML value; JSON's strings, numbers and booleans are TOML's too."""
     return json.dumps(value, allow_nan=False)
+
+
+def _processors(parties_at_once: int | None) -> str:
+    """A party takes at least one processor in Flower's settings; so that several share one, Ray is told that there are more."""
+    return "" if parties_at_once is None else f" init-args-num-cpus={parties_at_once}"
 
 
 def _healthy(port: int) -> bool:
