@@ -4,7 +4,7 @@ A SuperNode starts `flower-superexec`, and this one what the SuperLink's task ca
 its bare name: whoever comes first on the PATH is it. So the SuperNode gets a PATH of one private folder with launchers in it: for its own
 SuperExec, for the owner's ClientApp, and refusals for the rest. Nothing else is on that PATH, also not Flower's own commands: the search
 would go on to them if a launcher could not be started or the folder were gone, and they run the coordinator's code. The ClientApp gets
-the owner's PATH back.
+the owner's PATH back. It is started ahead of the message that it is for (`stfed.flower.spare`).
 
 The SuperNode takes this process' place, so that a signal to it is a signal to Flower's own process. A shell that waits for it to end
 removes the folder then, however it ends.
@@ -26,12 +26,13 @@ from typing import NoReturn
 import tomli_w
 from flwr.supercore.constant import TASK_TYPE_TO_COMMAND, TaskType
 
-from stfed.flower import pinned_app, processes
+from stfed.flower import pinned_app, processes, spare
 from stfed.flower.pinned_app import PinnedAppError
 
 NODE_CONFIG = "node.toml"
 _SUPEREXEC, _SUPERNODE = "flower-superexec", "flower-supernode"
 _CLIENTAPP = TASK_TYPE_TO_COMMAND[TaskType.CLIENT_APP]
+_TASK_POLL, _TASK_POLL_S = "FLWR_SUPEREXEC_TASK_POLL_INTERVAL", "0.1"
 _PROBE_TIMEOUT_S = 600.0
 _REMOVE = "trap '' HUP INT QUIT TERM; read -r _; rm -rf -- \"$0\""
 """Waits until nobody holds the other end of its input, the SuperNode being the only one, and removes the folder."""
@@ -55,8 +56,14 @@ def launchers(state: Path, reference: str, file: Path, node_config: Mapping[str,
     try:
         python = [sys.executable, "-P"]  # what lies in the folder that somebody stands in is not imported
         _write(folder / _SUPEREXEC, f'exec {shlex.join([*python, processes.tool(_SUPEREXEC)])} "$@"')
-        entry = shlex.join([*python, "-m", pinned_app.__name__, reference, str(file)])
-        _write(folder / _CLIENTAPP, f'PATH={shlex.quote(os.environ.get("PATH", os.defpath))}\nexport PATH\nexec {entry} "$@"')
+        entry = [*python, "-m", pinned_app.__name__, reference, str(file)]
+        bare = [sys.executable, "-I", "-S", spare.__file__, str(folder), str(len(entry))]
+        _write(
+            folder / _CLIENTAPP,
+            f"PATH={shlex.quote(os.environ.get('PATH', os.defpath))}\nexport PATH\n"
+            f'[ "$1" = {pinned_app.PROBE} ] && exec {shlex.join(entry)} "$@"\n'
+            f'exec {shlex.join([*bare, *entry])} "$@"',
+        )
         for command in set(TASK_TYPE_TO_COMMAND.values()) - {_CLIENTAPP}:
             _write(folder / command, f"echo 'error: {command} refused: this node runs its own ClientApp only' >&2\nexit 1")
         (folder / NODE_CONFIG).write_text(tomli_w.dumps(node_config))
@@ -114,4 +121,5 @@ def start(folder: Path, arguments: Sequence[str]) -> NoReturn:
     )
     assert remover.stdin is not None
     os.set_inheritable(remover.stdin.fileno(), True)  # lives on in the SuperNode, which hands it to none of its children
-    os.execve(command[0], command, {**os.environ, "PATH": str(folder)})  # noqa: S606 - no shell is the point
+    # How often the SuperExec asks the SuperNode, on this machine, for a message: every second if nobody says otherwise.
+    os.execve(command[0], command, {_TASK_POLL: _TASK_POLL_S, **os.environ, "PATH": str(folder)})  # noqa: S606 - no shell is the point

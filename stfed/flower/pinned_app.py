@@ -30,6 +30,7 @@ from flwr.clientapp.client_app import LoadClientAppError
 
 from stfed.errors import LocalError, shown
 from stfed.flower.mod import SecAggMod
+from stfed.flower.spare import SPARE, wait_for_message
 
 log = logging.getLogger("flwr")
 
@@ -170,7 +171,7 @@ def main(arguments: Sequence[str]) -> None:
     """Handles one message, as `flwr-clientapp` would.
 
     Args:
-        arguments: reference and file as `pin` takes them, then what Flower says, or `PROBE`.
+        arguments: reference and file as `pin` takes them, then what Flower says, or `PROBE`, or `SPARE` and the folder to wait in.
     """
     reference, file, *rest = arguments
     try:
@@ -178,6 +179,9 @@ def main(arguments: Sequence[str]) -> None:
         if rest == [PROBE]:
             _same(reference, file)
             return
+        if rest[:1] == [SPARE]:
+            _same(reference, file)
+            rest = wait_for_message(rest[1])
     except PinnedAppError as error:
         sys.exit(f"error: {error}")
     sys.argv = ["flwr-clientapp", *rest]

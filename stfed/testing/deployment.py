@@ -7,6 +7,7 @@ of its own with its home and its log, as if it were on a machine of its own.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -29,7 +30,7 @@ Value = str | int | float | bool
 _START_TIMEOUT_S = 90.0
 _LOOK_S = 0.1
 _CONNECTION = "stfed"
-_SUPEREXEC_POLL_S = "0.2"  # how soon a SuperNode notices that it has a message to handle; one second by default
+TASK_POLL_S = 0.2  # how soon a SuperNode notices that it has a message to handle; one second by default
 
 
 @dataclass(slots=True)
@@ -38,7 +39,8 @@ class SuperLink:
 
     Args:
         folder: its home, database and log.
-        tls: certificate and key; with them SuperNodes have to prove who they are. None: `--insecure`, and anybody can connect.
+        tls: certificate and key. None: `--insecure`.
+        supernode_auth: with TLS, SuperNodes have to prove who they are. Without, anybody can connect.
 
     Attributes:
         port: of all its interfaces, the same after a restart.
@@ -46,6 +48,7 @@ class SuperLink:
 
     folder: Path
     tls: ServerFiles | None
+    supernode_auth: bool = True
     port: int = field(default_factory=processes.free_port)
     _process: subprocess.Popen[bytes] | None = None
 
@@ -71,9 +74,10 @@ class SuperLink:
             command += ["--insecure"]
         else:
             command += ["--ssl-ca-certfile", str(self.tls.authority), "--ssl-certfile", str(self.tls.certificate)]
-            command += ["--ssl-keyfile", str(self.tls.key), "--enable-supernode-auth"]
+            command += ["--ssl-keyfile", str(self.tls.key)]
+            command += ["--enable-supernode-auth"] if self.supernode_auth else []
         command += ["--disable-runtime-dependency-installation"]
-        environment = processes.environment(self.folder / "flwr", FLWR_SUPEREXEC_TASK_POLL_INTERVAL=_SUPEREXEC_POLL_S)
+        environment = processes.environment(self.folder / "flwr", FLWR_SUPEREXEC_TASK_POLL_INTERVAL=str(TASK_POLL_S))
         self._process = processes.start(command, self.log, folder=self.folder, environment=environment)
         wait_until(self._answers, f"Flower's SuperLink did not start; its log is {self.log}", self.log)
 
@@ -105,6 +109,9 @@ class SuperNode:
         authority: certificate that it trusts; None: `--insecure`.
         key: its authentication key; None: it registers itself, where the SuperLink lets anybody.
         config: the node config.
+        app: the ClientApp that it runs, MODULE:ATTRIBUTE, under `stfed supernode`; None: `flower-supernode`, which runs that of the run.
+        task_poll_s: how soon it notices that it has a message to handle; None: as it comes.
+        python_path: where `app` is, if it is not installed.
     """
 
     name: str
@@ -113,6 +120,9 @@ class SuperNode:
     authority: Path | None
     key: Path | None
     config: Mapping[str, Value]
+    app: str | None = None
+    task_poll_s: float | None = TASK_POLL_S
+    python_path: Path | None = None
     _process: subprocess.Popen[bytes] | None = None
     _said_before: int = 0
 
@@ -126,12 +136,20 @@ class SuperNode:
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "node.toml"
         config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in self.config.items()))
-        command = [processes.tool("flower-supernode"), "--superlink", f"127.0.0.1:{self.port}", "--node-config", str(config)]
+        options = ["--node-config", str(config)]
+        if self.app is None:
+            command = [processes.tool("flower-supernode"), *options]
+        else:
+            command = [processes.tool("stfed"), "supernode", "--app", self.app, *options, "--"]
+        command += ["--superlink", f"127.0.0.1:{self.port}"]
         command += ["--host", "127.0.0.1", "--port", str(processes.free_port())]
         command += ["--insecure"] if self.authority is None else ["--root-certificates", str(self.authority)]
         command += [] if self.key is None else ["--auth-supernode-private-key", str(self.key)]
         self._said_before = self.log.stat().st_size if self.log.exists() else 0
-        environment = processes.environment(self.folder / "flwr", FLWR_SUPEREXEC_TASK_POLL_INTERVAL=_SUPEREXEC_POLL_S)
+        more = {} if self.task_poll_s is None else {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": str(self.task_poll_s)}
+        if self.python_path is not None:
+            more["PYTHONPATH"] = os.pathsep.join(filter(None, (str(self.python_path), os.environ.get("PYTHONPATH"))))
+        environment = processes.environment(self.folder / "flwr", **more)
         self._process = processes.start(command, self.log, folder=self.folder, environment=environment)
 
     def says(self) -> str:
