@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-digits deploy-demo formal test check lint types bench bench-files vectors clean
+.PHONY: help run run-digits deploy-demo formal test check lint types bench bench-quick bench-files vectors clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,8 +36,12 @@ lint: $(STAMP)  ## ruff and the import contract
 types: $(STAMP)  ## mypy --strict
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## one round beside Flower's own SecAgg+, in one process; takes some minutes
-	$(BIN)/python -m benchmarks.compare
+bench: $(STAMP)  ## every benchmark but that of files, beside peers and limits, with targets; about forty minutes, and packages of its own
+	@$(PIP) install -c constraints.txt --editable '.[all,dev,bench]'
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(STAMP)  ## the same at small sizes, in minutes: does everything run, is every result right?
+	$(BIN)/python -m benchmarks --quick
 
 bench-files: $(STAMP)  ## sealed files beside plain and other encrypted ones; takes some minutes, and packages of its own
 	@$(PIP) install -c constraints.txt --editable '.[torch,bench]'

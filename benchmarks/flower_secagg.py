@@ -63,12 +63,13 @@ class Result:
         return {"max_error": self.error, "error_bound": self.error_bound, "steps": self.times.as_json()}
 
 
-def run_round(workload: Workload, *, threshold: float) -> Result:
-    """One round on the complete graph, with the workload's drops in the stage that collects the masked vectors.
+def run_round(workload: Workload, *, shares: int, threshold: int) -> Result:
+    """One round, with the workload's drops in the stage that collects the masked vectors.
 
     Args:
         workload: what is summed.
-        threshold: share of the parties whose shares reconstruct a key.
+        shares: into how many a key is split, the party's own one among them; as many as parties for the complete graph, else an odd number.
+        threshold: how many of them reconstruct it.
     """
     logging.getLogger("flwr").setLevel(logging.ERROR)
     TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = _RUN_ID, 1, 1
@@ -89,7 +90,11 @@ def run_round(workload: Workload, *, threshold: float) -> Result:
     context.state.config_records[MAIN_CONFIGS_RECORD] = ConfigRecord({WorkflowKey.CURRENT_ROUND: 1, WorkflowKey.START_TIME: 0.0})
     context.state.array_records[MAIN_PARAMS_RECORD] = compat.parameters_to_arrayrecord(received, True)
     workflow = SecAggPlusWorkflow(
-        num_shares=1.0, reconstruction_threshold=threshold, max_weight=MAX_WEIGHT, clipping_range=CLIP, quantization_range=_QUANTIZATION
+        num_shares=shares if shares < workload.parties else 1.0,  # its clients cannot work with an even number, 1.0 apart
+        reconstruction_threshold=threshold if shares < workload.parties else threshold / workload.parties,
+        max_weight=MAX_WEIGHT,
+        clipping_range=CLIP,
+        quantization_range=_QUANTIZATION,
     )
     grid.start()
     workflow(grid, context)

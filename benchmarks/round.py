@@ -17,26 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import limits
+from benchmarks.crowd import Crowd, LocalCrowd
 from benchmarks.limits import Limits
 from benchmarks.stopwatch import COORDINATOR, PARTIES, Stopwatch, progress
 from benchmarks.workload import CLIP, MAX_WEIGHT, NAME, Workload
-from stfed.crypto import shamir
-from stfed.crypto.keystream import random_filler
-from stfed.crypto.random import system_entropy
-from stfed.encoding import EncodingPlan, MetricSchema, decode_sum, encode_update, pack_vector
-from stfed.secagg import directory, params
+from stfed.encoding import EncodingPlan, MetricSchema, decode_sum
 from stfed.secagg.messages import Header, Phase
 from stfed.secagg.params import Parameters, choose
-from stfed.secagg.party import Party
 from stfed.secagg.policy import Policy
 from stfed.secagg.server import Joining, Preparing
-from stfed.secagg.store import MemoryStore
 from stfed.secagg.transcript import RoundFacts
-
-_PER_PROCESS = (directory._check_entries, directory._cohort_digest, params._choose, shamir._vandermonde)
-"""Caches that a party in a process of its own starts without. Emptied for each party, or the first one would pay for all."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +39,10 @@ class Result:
     Attributes:
         words: length of the ring vector.
         masks_removed: keystreams, each as long as the vector, that the coordinator had to take off the sum.
+        upload_bytes: a party's masked vector with the message around it.
         error: largest absolute error of a coordinate of the mean.
         error_bound: what the encoding promises for it, the last rounding to float32 apart.
+        encode_s: process seconds of a party's encoding and packing by itself. Its step "seal" has it inside, tile by tile with the masks.
     """
 
     workload: Workload
@@ -55,9 +50,11 @@ class Result:
     threads: int
     words: int
     masks_removed: int
+    upload_bytes: int
     times: Stopwatch
     error: float
     error_bound: float
+    encode_s: float
 
     @property
     def exact(self) -> bool:
@@ -72,28 +69,72 @@ class Result:
             **{key: getattr(self.parameters, key) for key in ("n", "k", "t", "graph")},
             "threads": self.threads,
             "masks_removed": self.masks_removed,
+            "upload_bytes": self.upload_bytes,
             "max_error": self.error,
             "error_bound": self.error_bound,
+            "encode_s": self.encode_s,
             "steps": self.times.as_json(),
         }
 
 
-def run_round(workload: Workload, parameters: Parameters, *, threads: int = 1) -> Result:
-    """JOIN, PREPARE, TRAIN and UNMASK, with the workload's drops after PREPARE."""
-    times = Stopwatch()
-    ours, theirs = partial(times.timing, COORDINATOR), partial(times.timing, PARTIES)
-    policy = Policy(gamma=parameters.gamma, delta=parameters.delta)
-    parties = [Party(MemoryStore(), policy) for _ in range(workload.parties)]
-    received = workload.received
-    plan = EncodingPlan.for_arrays(received, parties=workload.parties, clip=CLIP, max_weight=MAX_WEIGHT, metric_slots=0)
+def run_round(
+    workload: Workload,
+    parameters: Parameters,
+    *,
+    threads: int = 1,
+    times: Stopwatch | None = None,
+    sharing: bool = False,
+    **encoding: Any,
+) -> Result:
+    """JOIN, PREPARE, TRAIN and UNMASK, with the workload's drops after PREPARE, in this process.
 
+    Args:
+        workload: what is summed.
+        parameters: k and t.
+        threads: for masking and unmasking.
+        times: a stopwatch of the caller's.
+        sharing: as `LocalCrowd`; for thousands of parties.
+        encoding: settings of the plan, in place of 32 bits and the workload's clip and largest weight.
+    """
+    times = Stopwatch() if times is None else times
+    plan = plan_of(workload, **encoding)
+    crowd = LocalCrowd(workload, plan, policy_of(parameters), times, threads=threads, sharing=sharing)
+    done = coordinate(workload, parameters, plan, crowd, times, threads=threads)
+    error = workload.error(done.mean)
+    sizes = threads, plan.vector_length, done.masks_removed, done.upload_bytes
+    return Result(workload, parameters, *sizes, times, error, done.error_bound, crowd.encode_s)
+
+
+def plan_of(workload: Workload, **encoding: Any) -> EncodingPlan:
+    """The encoding of a workload."""
+    settings = {"clip": CLIP, "max_weight": MAX_WEIGHT, "metric_slots": 0, **encoding}
+    return EncodingPlan.for_arrays(workload.received, parties=workload.parties, **settings)
+
+
+def policy_of(parameters: Parameters) -> Policy:
+    """Of every party."""
+    return Policy(gamma=parameters.gamma, delta=parameters.delta)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a coordinator has after a round; as in `Result`."""
+
+    mean: NDArray[Any]
+    masks_removed: int
+    upload_bytes: int
+    error_bound: float
+
+
+def coordinate(workload: Workload, parameters: Parameters, plan: EncodingPlan, crowd: Crowd, times: Stopwatch, *, threads: int = 1) -> Done:
+    """The coordinator's side of a round, timed; the crowd answers outside of its time."""
+    ours, policy, received = partial(times.timing, COORDINATOR), policy_of(parameters), workload.received
     progress(f"stfed: JOIN and PREPARE, {workload.parties} parties")
     with ours("join"):
         joining = Joining(Header(run=1, epoch=1, round=0), policy.mode)
         request = joining.request().encode()
-    for node, party in enumerate(parties):
-        with theirs("join"):
-            reply = party.answer(request)
+    for node in range(workload.parties):
+        reply = crowd.answer("join", node, request)
         with ours("join"):
             joining.add(node, reply)
     with ours("join"):
@@ -106,10 +147,7 @@ def run_round(workload: Workload, parameters: Parameters, *, threads: int = 1) -
         preparing = Preparing(facts, enrolment.names(), policy.floor(len(cohort), parameters.k))
         request = preparing.request(enrolment.directory.encoded).encode()
     for index, node in enumerate(enrolment.nodes):
-        for cached in _PER_PROCESS:
-            cached.cache_clear()
-        with theirs("prepare"):
-            reply = parties[node].answer(request)
+        reply = crowd.answer("prepare", node, request)
         with ours("prepare"):
             preparing.add(index, reply)
 
@@ -118,37 +156,26 @@ def run_round(workload: Workload, parameters: Parameters, *, threads: int = 1) -
         content = hashlib.sha256(received[NAME].data).digest()
     with ours("train"):
         collecting = preparing.close(content)
+    upload_bytes = 0
     for index in collecting.alive:
-        node = enrolment.nodes[index]
         with ours("train"):
             request = collecting.request(index).encode()
-        if node in workload.dropped:
+        answer = crowd.train(enrolment.nodes[index], request)
+        if answer is None:
             continue
-        trained = workload.trained(node)
-        with theirs("hash"):
-            content = hashlib.sha256(received[NAME].data).digest()
-        with theirs("train"):
-            ticket = parties[node].start_training(request, content)
-        with theirs("encode"):
-            update = encode_update(plan, received, trained, workload.weight(node), {}, random_filler(system_entropy))
-        with theirs("mask"):
-            ticket.masks.apply(update.vector, threads=threads)
-        with theirs("pack"):
-            payload = pack_vector(update.vector, plan)
-        with theirs("train"):
-            reply = parties[node].finish_training(ticket, update.schema.encode(), len(payload))
         with ours("sum"):
-            collecting.add(index, reply, payload)
+            collecting.add(index, *answer)
+        upload_bytes = sum(map(len, answer))
 
     progress("stfed: UNMASK")
     with ours("unmask"):
         unmasking = collecting.close()
         request = unmasking.request().encode()
     for index in unmasking.survivors:
-        with theirs("unmask"):
-            reply = parties[enrolment.nodes[index]].answer(request)
+        reply = crowd.answer("unmask", enrolment.nodes[index], request)
         with ours("unmask"):
             unmasking.add(index, reply)
+            unmasking.complete()
     with ours("recover"):
         total = unmasking.close(threads=threads)
     with ours("decode"):
@@ -156,8 +183,7 @@ def run_round(workload: Workload, parameters: Parameters, *, threads: int = 1) -
 
     graph, survivors = facts.graph(), frozenset(total.survivors)
     edges = sum(other in survivors for index in set(cohort) - survivors for other in graph.neighbours(index).tolist())
-    error = workload.error(np.asarray(mean.arrays[NAME]))
-    return Result(workload, parameters, threads, plan.vector_length, len(survivors) + edges, times, error, mean.error_bound)
+    return Done(np.asarray(mean.arrays[NAME]), len(survivors) + edges, upload_bytes, mean.error_bound)
 
 
 def figures(result: Result, limit: Limits) -> list[tuple[str, float, str]]:
@@ -166,16 +192,15 @@ def figures(result: Result, limit: Limits) -> list[tuple[str, float, str]]:
     The targets are for 100 parties x 1,000,000 parameters on the complete graph.
     """
     times, parties, masks = result.times, result.workload.parties, result.parameters.k + 1
-    survivors = times.steps[PARTIES, "mask"].calls
-    mask_s, recover_s = times.of(PARTIES, "mask").process_s / survivors, times.of(COORDINATOR, "recover").process_s
-    encode_s, light_s = times.of(PARTIES, "encode").process_s, times.of(PARTIES, "join", "prepare", "unmask").process_s
+    seal, recover_s = times.of(PARTIES, "seal"), times.of(COORDINATOR, "recover", "decode").process_s
+    seal_s, light_s = seal.process_s / seal.calls, times.of(PARTIES, "join", "prepare", "unmask").process_s
     limit_s = 1e-9 * limit.mask_ns * result.words
     return [
         ("limit: keystream, ns a word", limit.keystream_ns, ""),
         ("limit: addition, ns a word", limit.add_ns, ""),
-        ("a party's masking / limit of its k + 1 masks", mask_s / (limit_s * masks), "1.25"),
-        ("coordinator's recovery / limit of its masks", recover_s / (limit_s * result.masks_removed), "1.25"),
-        ("encode, ns a parameter", 1e9 * encode_s / survivors / result.workload.parameters, "5"),
+        ("a party's masking / limit of its k + 1 masks", (seal_s - result.encode_s) / (limit_s * masks), "1.25"),
+        ("coordinator's unmask / limit of its masks", recover_s / (limit_s * result.masks_removed), "1.25"),
+        ("encode and pack, ns a parameter", 1e9 * result.encode_s / result.workload.parameters, "3"),
         ("JOIN, PREPARE and UNMASK, ms a party", 1e3 * light_s / parties, "6"),
     ]
 
@@ -207,11 +232,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--delta", type=float, default=0.1, help="share of parties that may drop")
     parser.add_argument("--dropout", type=float, default=0.1, help="share of parties that do drop, after PREPARE")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--sharing", action="store_true", help="thousands of parties: what all of them keep and compute alike, once")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args(argv)
     parameters = choose(options.parties, options.gamma, options.delta, graph=options.graph, t=options.threshold)
     limit = limits.measure()
-    result = run_round(Workload(options.parties, options.parameters, options.dropout), parameters, threads=options.threads)
+    workload = Workload(options.parties, options.parameters, options.dropout)
+    result = run_round(workload, parameters, threads=options.threads, sharing=options.sharing)
     print(report(result, limit))
     if options.json:
         options.json.write_text(json.dumps({"limits": asdict(limit), "stfed": result.as_json()}, indent=2) + "\n")

@@ -13,6 +13,8 @@ Model = dict[str, NDArray[np.float32]]
 MAX_WEIGHT = 1000.0
 CLIP = 8.0
 NAME = "model"
+SPREAD = 0.01
+"""Standard deviation of an update's coordinates."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Workload:
 
     def trained(self, party: int) -> Model:
         """What a party made of it."""
-        return {NAME: self.received[NAME] + self._draw(party, 0.01)}
+        return {NAME: self.received[NAME] + self._draw(party, SPREAD)}
 
     def weight(self, party: int) -> int:
         """The party's number of examples."""

@@ -1,0 +1,1 @@
+"""timed: a Flower / NumPy app."""
