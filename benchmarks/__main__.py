@@ -1,6 +1,6 @@
 """Every benchmark, one after the other: a table of each with its targets, JSON and plots.
 
-    python -m benchmarks                     about twenty minutes; `--quick` shows in about a minute that everything works
+    python -m benchmarks                     about forty minutes; `--quick` shows in minutes that everything works
     python -m benchmarks --section peers     one section, or several
     python -m benchmarks --full              with every point of the comparison with Flower, which takes hours
 
