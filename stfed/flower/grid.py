@@ -167,11 +167,7 @@ class SecureGrid(Grid):
             self._events.emit("round", **round_.report.as_dict())
         # One reply to a message: who failed after its update was in the sum has answered with the sum.
         summed = set(round_.report.summed)
-        errors = [
-            Message(error, reply_to=request.messages[node])
-            for node, error in round_.errors.items()
-            if node in request.messages and node not in summed
-        ]
+        errors = [Message(error, reply_to=request.messages[node]) for node, error in round_.errors.items() if node not in summed]
         return [*replies, *errors]
 
     def _synthetic_replies(self, request: Request, result: DecodedSum, nodes: tuple[int, ...]) -> list[Message]:

@@ -25,6 +25,7 @@ from stfed.secagg.masking import Accumulate
 from stfed.secagg.messages import Kind, peek
 from stfed.secagg.params import Mode, Parameters
 from stfed.secagg.server import Collecting, Confirming, DealerFaultError, Drop, DropReason, Enrolment, Preparing, Sum, Unmasking
+from stfed.secagg.transcript import RoundFacts
 
 log = logging.getLogger("stfed")
 
@@ -95,7 +96,7 @@ class SecureRound:
         self.errors: dict[int, Error] = {}
         self.ahead: Opening | None = None
         self._step: Step | None = None
-        self._was_ahead, self._run_config = False, b""
+        self._was_ahead = False
 
     def execute(self, timeout_s: float | None) -> DecodedSum:
         """Runs the steps.
@@ -129,8 +130,9 @@ class SecureRound:
         return decoded
 
     def _steps(self, enrolment: Enrolment, talk: Talk, timeout_s: float | None) -> Sum:
-        collecting = self._step = self._prepare(enrolment, talk)
-        self._train(collecting, talk, timeout_s)
+        opening = self._open(enrolment)
+        collecting = self._step = self._prepare(opening, talk)
+        self._train(collecting, opening.run_config, talk, timeout_s)
         if self._settings.mode is Mode.MALICIOUS:
             confirming = self._step = collecting.confirm()
             unmasking = self._step = self._confirm(confirming, talk)
@@ -164,10 +166,14 @@ class SecureRound:
         if ahead is not None:
             ahead.done()
         # After JOIN: an epoch starts behind the last round number used.
-        self.report.round = self._journal.next_round(self._run)
-        facts = numbered(facts, self.report.round)
-        self._opening = Opening.of(self._roll, settings, enrolment, parameters, plan, facts, self._courier.now())
-        return self._opening
+        opening = self._opening = self._opened(enrolment, parameters, plan, facts)
+        self.report.round = opening.round
+        return opening
+
+    def _opened(self, enrolment: Enrolment, parameters: Parameters, plan: EncodingPlan, facts: RoundFacts) -> Opening:
+        """A new round of these facts, with a number of its own."""
+        facts = numbered(facts, self._journal.next_round(self._run))
+        return Opening.of(self._roll, self._settings, enrolment, parameters, plan, facts, self._courier.now())
 
     def _parameters(self, n: int, absent: Collection[int]) -> Parameters:
         settings, asked = self._settings, len(self._request.messages)
@@ -188,8 +194,7 @@ class SecureRound:
                 f"{n} of {asked} parties have joined, too few for the settings: {error.message}", missing=missing, hint=error.hint
             ) from None
 
-    def _prepare(self, enrolment: Enrolment, talk: Talk) -> Collecting:
-        opening = self._open(enrolment)
+    def _prepare(self, opening: Opening, talk: Talk) -> Collecting:
         self._step = opening.preparing
         # All of them, or whoever did not answer when it was asked ahead. A party that did, unheard, says the same again.
         contents = {index: records.light(self.report.sent("prepare", opening.request(index))) for index in opening.open()}
@@ -199,17 +204,15 @@ class SecureRound:
 
         if contents:
             talk.exchange("prepare", contents, read, opening.fail, timeout_s=self._settings.light_timeout_s)
-        collecting = opening.close(self._request.bound)
-        self._run_config = opening.run_config
-        return collecting
+        return opening.close(self._request.bound)
 
-    def _train(self, collecting: Collecting, talk: Talk, timeout_s: float | None) -> None:
+    def _train(self, collecting: Collecting, run_config: bytes, talk: Talk, timeout_s: float | None) -> None:
         request = self._request
         model_bytes = sum(len(array.data) for record in request.content.array_records.values() for array in record.values())
         contents = {}
         for index in collecting.alive:
             message = self.report.sent("train", collecting.request(index).encode(), beside_bytes=model_bytes)
-            contents[index] = records.attach(request.content, message, self._run_config)
+            contents[index] = records.attach(request.content, message, run_config)
 
         def read(index: int, content: RecordDict) -> None:
             message = records.message_of(content)
@@ -326,6 +329,4 @@ class SecureRound:
             facts = facts_for(settings, enrolment, parameters, plan, expected.phase, members, self._run)
         except LocalError:
             return None  # too few are left; the round itself will say so
-        return Opening.of(
-            self._roll, settings, enrolment, parameters, plan, numbered(facts, self._journal.next_round(self._run)), self._courier.now()
-        )
+        return self._opened(enrolment, parameters, plan, facts)
