@@ -43,6 +43,7 @@ class Kind(StrEnum):
     KEY_REFUSED = "key-refused"
     AGGREGATE = "aggregate"
     ROSTER = "roster"
+    DP_RELEASE = "dp-release"
 
 
 def utc_now() -> datetime:

@@ -103,6 +103,8 @@ def _rows(settings: dict[str, Any], found: dict[str, Any]) -> Iterator[tuple[str
     yield "shares", f"{found['threshold']} of {found['smallest_cohort'] - 1} rebuild a secret in the smallest cohort{signed}"
     clip, ring, weight = (" to ".join(map(_number, settings[name])) for name in ("clip", "ring_bits", "max_weight"))
     yield "encoding", f"a clip of {clip}, {ring} bits a parameter" + (", one choice for a whole run" if settings["fixed_encoding"] else "")
+    noise = settings["noise_multiplier"]
+    yield "noise", "none is asked for" if noise is None else f"a multiplier of {noise:g} or more in every sum: differential privacy"
     keys = " or ".join(settings["weight_keys"])
     yield "weight", f"{keys}, cut off at {weight}; or the same for everybody" if keys else "the same for everybody"
     yield "model", _model(settings["tensors"], settings["max_parameters"])

@@ -198,6 +198,24 @@ def random_filler(entropy: Entropy) -> Callable[[NDArray[np.uint8]], None]:
     return fill_next
 
 
+def stream(key: bytes) -> Callable[[NDArray[np.uint8]], None]:
+    """A function that fills each buffer it is given with what comes next in the stream of this key, from a new segment on.
+
+    The same key fills the same buffers in the same way. A key for each use: `fill` with the same one would repeat what comes from here.
+
+    Raises:
+        LocalError: the stream is used up, after 2^32 segments.
+    """
+    segment = 0
+
+    def fill_next(out: NDArray[np.uint8]) -> None:
+        nonlocal segment
+        fill(key, out, first_segment=segment)
+        segment += -(-out.nbytes // SEGMENT_BYTES)
+
+    return fill_next
+
+
 def _nonce(segment: int) -> bytes:
     return segment.to_bytes(12, "big")
 

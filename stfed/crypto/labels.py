@@ -43,6 +43,8 @@ class Label(bytes, Enum):
     SIGN_SURVIVORS = b"stfed/secagg/sign-survivors/1"
     # encoding
     ROTATION = b"stfed/encoding/rotation/1"
+    ROUNDING = b"stfed/encoding/rounding/1"
+    NOISE = b"stfed/encoding/noise/1"
     # party's store
     STORE_RECORD = b"stfed/party/store-record/1"
     STORE_RATCHET = b"stfed/party/store-ratchet/1"

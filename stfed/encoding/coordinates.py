@@ -14,7 +14,7 @@ class Coordinates:
     """Which element of which tensor each ring coordinate is."""
 
     def __init__(self, plan: EncodingPlan) -> None:
-        self._specs = [spec for spec in plan.tensors if spec.is_float and spec.size]
+        self._specs = [spec for spec in plan.ring_tensors if spec.size]
         *self._starts, self.size = accumulate((spec.size for spec in self._specs), initial=0)
 
     def pieces(self, start: int, stop: int) -> Iterator[tuple[TensorSpec, slice, slice]]:

@@ -20,6 +20,8 @@ from stfed.encoding.checks import refuse_other_arrays
 from stfed.encoding.coordinates import Coordinates
 from stfed.encoding.integers import decode_integers
 from stfed.encoding.metrics import MetricSchema
+from stfed.encoding.noise import SCALARS
+from stfed.encoding.noising import MAX_ATTEMPTS, never_accepted
 from stfed.encoding.plan import MAX_METRIC, METRIC_FRACTION_BITS, WEIGHT_FRACTION_BITS, EncodingPlan
 from stfed.encoding.quantize import TILE, FillRandom, Tile, narrow, widen
 from stfed.encoding.rotation import tiles
@@ -60,6 +62,7 @@ class DecodedSum:
         clipped: coordinates clipped, over all parties.
         saturated: parties whose weight was out of range and counts as the nearest one in it.
         error_bound: see `EncodingPlan.error_bound`.
+        within: with noise and its norm bit, the noised share of parties whose norm was within the clip; it may lie outside [0, 1].
     """
 
     arrays: dict[str, Array] = field(repr=False)
@@ -68,6 +71,7 @@ class DecodedSum:
     clipped: int
     saturated: int
     error_bound: float
+    within: float | None = None
 
 
 def encode_update(
@@ -86,14 +90,22 @@ def encode_update(
         trained: this party's model.
         weight: see `Update`.
         metrics: see `Update`.
-        fill_random: asked for 8 bytes a metric, in slot order, then for 4 bytes a float coordinate, in vector order.
+        fill_random: asked for 8 bytes a metric, in slot order, then for 4 bytes a float coordinate, in vector order; with noise, behind
+            each stretch of those, for the noise.
 
     Raises:
         LocalError: anything that the plan does not allow or that has no mean, by name.
     """
     update, tile = Update(plan, received, trained, weight, metrics, fill_random), Tile(plan.vector_length)
     vector = Vector(np.empty(plan.vector_length, plan.lane), np.empty(0, np.uint32))
-    clipped = sum(update.encode(part.start, vector.ring[part], tile, fill_random) for part in tiles(plan.vector_length, TILE))
+    for _ in range(MAX_ATTEMPTS):
+        update.begin()
+        parts = ((part.start, vector.ring[part]) for part in tiles(plan.vector_length, TILE))
+        clipped = sum(update.encode(start, words, tile, fill_random, fill_random) for start, words in parts)
+        if update.accepted():
+            break
+    else:
+        raise never_accepted()
     vector.wide = update.wide(clipped)
     vector.reduce(plan)
     return EncodedUpdate(vector, update.schema, plan.clipped_format.join(vector.wide[plan.layout().clipped].tolist()))
@@ -129,7 +141,10 @@ def decode_sum(plan: EncodingPlan, total: Vector, count: int, received: Mapping[
     if not units:
         raise QuorumError(f"the {count} parties summed have no weight, so there is no mean", hint="sample parties that have examples")
 
-    made = {spec.name: (*empty_like(received[spec.name]), flat(received[spec.name])) for spec in plan.tensors}
+    made: dict[str, _Made] = {spec.name: (*empty_like(received[spec.name]), flat(received[spec.name])) for spec in plan.tensors}
+    bounded = np.zeros(plan.noise.slots if plan.noise else 0)
+    if bounded.size:
+        made[SCALARS] = bounded, bounded, np.zeros_like(bounded)
     _decode_floats(plan, total.ring, plan.mean_scale(units), made)
     for spec, place in zip(plan.tensors, layout.tensors, strict=True):
         if not spec.is_float:
@@ -137,11 +152,15 @@ def decode_sum(plan: EncodingPlan, total: Vector, count: int, received: Mapping[
             limbs = wide[place].reshape(number.limbs, spec.size)
             for part in tiles(spec.size, TILE):
                 decode_integers(spec, number, before[part], limbs[:, part], units, out[part])
-    arrays = {name: placed_like(array, received[name]) for name, (array, _, _) in made.items()}
+    arrays = {spec.name: placed_like(made[spec.name][0], received[spec.name]) for spec in plan.tensors}
     weight = Fraction(units, 1 << WEIGHT_FRACTION_BITS)
     total_weight = int(weight) if weight.denominator == 1 else float(weight)
     metrics = schema.assemble(_metric_means(plan, wide[layout.metrics], len(schema.names), units))
-    return DecodedSum(arrays, metrics, total_weight, clipped, saturated, plan.error_bound(total_weight, count))
+    within: float | None = None
+    if plan.noise is not None:
+        noised, within = plan.noise.means(bounded)
+        metrics.update(noised)
+    return DecodedSum(arrays, metrics, total_weight, clipped, saturated, plan.error_bound(total_weight, count), within)
 
 
 def _decode_floats(

@@ -7,6 +7,8 @@ of a vector (`stfed.encoding.vector`), where each number lies in them, and a pro
         n (q + 1) <= 2^(b-1) - 1        (b = `ring_bits`, n = `parties`)
     the sum over any of the n parties lies in [-(2^(b-1) - 1), 2^(b-1) - 1], where the centred representative mod 2^b is the number.
 
+With noise (`stfed.encoding.noise`), n (q + 1) <= 2^(b-1) - 1 - H leaves room for it, and the proof has a stated probability.
+
 n is the whole cohort and not the survivors, so the proof holds whoever drops. It holds for any data: a coordinate is cut to [-c, c] before
 it becomes a word, and where vectors are rotated (`stfed.encoding.rotation`) it is cut behind the rotation. All other numbers are
 `WideFormat`s with a proof of their own.
@@ -20,13 +22,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from stfed.encoding.arrays import INTEGER_CHANGE, Array, describe
+from stfed.encoding.noise import SCALARS, Noise
+from stfed.encoding.normbound import norm_bound_squared
 from stfed.encoding.pack import lane_dtype
 from stfed.encoding.rotation import SEED_BYTES, Rotation
 from stfed.encoding.tensors import MAX_DIMENSIONS, MAX_NAME_BYTES, MAX_WORDS, TensorSpec, check_name
@@ -35,6 +39,8 @@ from stfed.errors import DecodeError, LocalError
 from stfed.wire import Reader, Writer
 
 VERSION = 1
+MAX_NOISED_RING_BITS = 40
+"""The ring of a sum with noise: enough for a norm of 2^30 units, and squares of its numbers add up in 64-bit integers."""
 MIN_RING_BITS, MAX_RING_BITS = 8, 64
 MIN_VALUE_BITS, MAX_VALUE_BITS = 2, 62
 MAX_PARTIES = 1 << 24
@@ -98,6 +104,8 @@ class EncodingPlan:
         weight_key: the metric that is the weight, as in Flower's `weighted_by_key`; it takes no slot.
         value_bits: v, 2 to 62: q is at least 2^(v-1) - 1, and b the smallest that allows it. What is left over in the ring makes q larger.
         rotation: what all float tensors, one behind the other, are rotated by.
+        noise: what makes the sum differentially private. Weights are uniform then, there are no metric slots, and integer tensors stay as
+            they are.
 
     Raises:
         LocalError: a setting out of its range, or settings that cannot be met together, with the reason.
@@ -113,6 +121,7 @@ class EncodingPlan:
     weight_key: str = "num-examples"
     value_bits: int | None = None
     rotation: Rotation | None = None
+    noise: Noise | None = None
 
     def __post_init__(self) -> None:
         _between("parties", self.parties, 1, MAX_PARTIES)
@@ -134,6 +143,8 @@ class EncodingPlan:
             raise LocalError(f"the plan has {len(self.tensors)} tensors, at most {MAX_TENSORS} are allowed")
         if len({spec.name for spec in self.tensors}) != len(self.tensors):
             raise LocalError("two tensors of the plan have the same name")
+        if self.noise is not None:
+            self._check_noise(self.noise)
         if self.largest_value < 1:
             needed_bits = (2 * self.parties).bit_length() + 1
             raise LocalError(
@@ -146,6 +157,22 @@ class EncodingPlan:
             raise LocalError(f"with uniform weights the largest weight is 1, not {self.max_weight:g}", hint="set max_weight=1")
         if self.vector_length + self.wide_length > MAX_WORDS:
             raise LocalError(f"the vector would have {self.vector_length + self.wide_length} words, at most {MAX_WORDS} are allowed")
+
+    def _check_noise(self, noise: Noise) -> None:
+        if not self.uniform or self.metric_slots or self.value_bits is not None:
+            raise LocalError(
+                "a sum with noise has uniform weights, no metric slots and no value_bits",
+                hint="set uniform=True; metrics with bounds are part of the noise",
+            )
+        if self.ring_bits > MAX_NOISED_RING_BITS:
+            raise LocalError(f"ring_bits={self.ring_bits} is over {MAX_NOISED_RING_BITS}, the most for a sum with noise")
+        if any(spec.name == SCALARS for spec in self.tensors):
+            raise LocalError(f"a tensor is called {SCALARS!r}, which is the name of the bounded metrics", hint="rename it")
+        noise.check(self.parties, self.vector_length, self.ring_bits)
+        if self.largest_value >= 1 and self.vector_length:
+            least = norm_bound_squared(noise.clip, self.scale, self.vector_length)
+            if noise.norm_bound_squared < least:
+                raise LocalError(f"norm_bound_squared={noise.norm_bound_squared} is less than what rounding takes, {least}")
 
     @classmethod
     def for_arrays(cls, arrays: Mapping[str, Array], *, parties: int, **settings: Any) -> EncodingPlan:
@@ -163,8 +190,9 @@ class EncodingPlan:
 
     @property
     def largest_value(self) -> int:
-        """q, the largest absolute value before rounding: floor((2^(b-1) - 1) / n) - 1."""
-        return ((1 << (self.ring_bits - 1)) - 1) // self.parties - 1
+        """q, the largest absolute value before rounding: floor((2^(b-1) - 1 - H) / n) - 1, without noise H = 0."""
+        headroom = 0 if self.noise is None else self.noise.headroom
+        return ((1 << (self.ring_bits - 1)) - 1 - headroom) // self.parties - 1
 
     @property
     def scale(self) -> float:
@@ -183,8 +211,8 @@ class EncodingPlan:
         """The largest absolute error of a float coordinate of the mean of `count` parties.
 
         Each party rounds by less than one unit, so the sum is off by less than `count` units. The second term covers the eight roundings of
-        double arithmetic on the way, which matter in rings of over 50 bits only. Not in it: what was clipped (counted apart) and the last
-        rounding of the result to the tensor's own dtype.
+        double arithmetic on the way, which matter in rings of over 50 bits only. Not in it: what was clipped (counted apart), noise, and
+        the last rounding of the result to the tensor's own dtype.
 
         Rotated back, an error is an orthonormal combination of up to 512 such errors, so it is at most 23 times as large. That holds always
         and is never close: the errors of stochastic rounding are independent and centred, so by Hoeffding's inequality a coordinate is off
@@ -234,9 +262,20 @@ class EncodingPlan:
         return WideFormat(self.max_weight_units * 2 * INTEGER_CHANGE[dtype], self.parties)
 
     @property
+    def ring_tensors(self) -> tuple[TensorSpec, ...]:
+        """What lies in the ring part, in order: the float tensors, and behind them the bounded metrics of a sum with noise."""
+        hidden = None if self.noise is None else self.noise.spec
+        return (*(spec for spec in self.tensors if spec.is_float), *(() if hidden is None else (hidden,)))
+
+    @property
     def vector_length(self) -> int:
         """u, the number of ring words: one for each float coordinate."""
-        return sum(spec.size for spec in self.tensors if spec.is_float)
+        return sum(spec.size for spec in self.ring_tensors)
+
+    @property
+    def promised_survivors(self) -> int:
+        """The fewest parties in a sum, of this plan's noise; 1 without."""
+        return 1 if self.noise is None else self.noise.survivors
 
     @property
     def wide_groups(self) -> tuple[tuple[int, int], ...]:
@@ -283,7 +322,7 @@ class EncodingPlan:
 
     def encode(self) -> bytes:
         """The plan's one encoding."""
-        return (
+        writer = (
             Writer()
             .u8(VERSION)
             .vector(self.tensors, lambda w, spec: w.text(spec.name).text(spec.dtype).vector(spec.shape, Writer.u64))
@@ -296,8 +335,26 @@ class EncodingPlan:
             .text(self.weight_key)
             .u8(self.value_bits or 0)
             .opaque(self.rotation.seed if self.rotation else b"")
-            .getvalue()
+            .u8(self.noise is not None)
         )
+        return (writer if self.noise is None else self.noise.write(writer)).getvalue()
+
+    def pinned(self, *, clip_may_move: bool = False) -> bytes:
+        """What a party holds still from the first round of a run to the last: the plan but for its cohort.
+
+        Of the noise its amounts follow from the cohort; what is sent under it, and within which bounds, is held still.
+
+        Args:
+            clip_may_move: leave the clip of a plan with noise out. Right where the party asks for noise: nothing that the clip decides is
+                counted exactly then, and what comparing counts tells has its price in the privacy that is spent.
+        """
+        if self.noise is None:
+            return replace(self, parties=1).encode()
+        writer = Writer().vector(self.noise.scalars, lambda w, scalar: w.text(scalar.name).f64(scalar.low).f64(scalar.high))
+        writer.u8(self.noise.norm_bit).f64(0.0 if clip_may_move else self.noise.l2_clip).f64(
+            0.0 if clip_may_move else self.noise.scalar_clip
+        )
+        return replace(self, parties=1, clip=1.0, ring_bits=MAX_RING_BITS, noise=None).encode() + writer.getvalue()
 
     @classmethod
     def decode(cls, data: bytes) -> EncodingPlan:
@@ -318,9 +375,12 @@ class EncodingPlan:
                 raise reader.fail("uniform", "is neither 0 nor 1")
             metric_slots, weight_key = reader.u32("metric_slots"), reader.text("weight_key", max_bytes=MAX_NAME_BYTES)
             value_bits, seed = reader.u8("value_bits") or None, reader.opaque("rotation", max_bytes=SEED_BYTES)
+            rotation, noised = Rotation(seed) if seed else None, reader.u8("noise")
+            if noised > 1:
+                raise reader.fail("noise", "is neither 0 nor 1")
+            noise = Noise.read(reader) if noised else None
             reader.end()
-            rotation = Rotation(seed) if seed else None
-            plan = cls(tensors, parties, ring_bits, clip, max_weight, bool(uniform), metric_slots, weight_key, value_bits, rotation)
+            plan = cls(tensors, parties, ring_bits, clip, max_weight, bool(uniform), metric_slots, weight_key, value_bits, rotation, noise)
             if plan.ring_bits != ring_bits:
                 raise reader.fail("ring_bits", f"is {ring_bits}, {value_bits} bits a value for {parties} parties make it {plan.ring_bits}")
             return plan

@@ -2,7 +2,8 @@
 
 A party sends w * (trained - received) / W, where `received` is the model that all parties got, w its weight and W the plan's
 `max_weight`; its weight and w * metric travel in the same vector. Float tensors are, as one line of numbers, rotated if the plan says so,
-clipped and stochastically rounded (`quantize`); everything else is exact (`wide`, `integers`).
+clipped and stochastically rounded (`quantize`); everything else is exact (`wide`, `integers`). With noise in the plan (`noise`) the float
+tensors are cut to an L2 norm first, get noise last (`noising`), and nothing else about the party is in the vector.
 
 What a party may not send, such as a changed shape or a list of metrics, is refused when the update is made, and NaN and infinity when the
 stretch is encoded that has them: before anything leaves. The messages name the tensor and never a value.
@@ -25,6 +26,7 @@ from stfed.encoding.clip import clip, within
 from stfed.encoding.coordinates import Coordinates
 from stfed.encoding.integers import encode_integers
 from stfed.encoding.metrics import MetricSchema
+from stfed.encoding.noising import Noising
 from stfed.encoding.plan import WEIGHT_FRACTION_BITS, EncodingPlan
 from stfed.encoding.quantize import TILE, FillRandom, Tile, widen
 from stfed.encoding.rotation import tiles
@@ -40,7 +42,8 @@ class Update:
         received: the model that came with the round, the same for all parties. Neither model may change until everything is encoded.
         trained: this party's model.
         weight: this party's weight, an int or a float, see `EncodingPlan.weight_units`.
-        metrics: this party's metrics, ints and floats; `plan.weight_key` is left out if it is among them.
+        metrics: this party's metrics, ints and floats; `plan.weight_key` is left out if it is among them. With noise, only those that
+            the plan bounds are sent; the others are left out.
         fill_random: asked for 8 bytes a metric, in slot order.
 
     Attributes:
@@ -64,7 +67,8 @@ class Update:
         fill_random: FillRandom,
     ) -> None:
         units, saturated = plan.weight_units(weight)
-        metrics = {name: value for name, value in metrics.items() if name != plan.weight_key}
+        self._noising = None if plan.noise is None else Noising(plan, metrics)
+        metrics = {} if plan.noise else {name: value for name, value in metrics.items() if name != plan.weight_key}
         self.plan, self.received, self.trained = plan, received, trained
         self.schema, self.scale = MetricSchema.of(metrics), plan.weighted_scale(units)
         if len(self.schema.names) > plan.metric_slots:
@@ -83,10 +87,24 @@ class Update:
 
     @cached_property
     def floats(self) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-        """(received, trained) by float tensor, as flat memory of the host: views of contiguous arrays, copies of anything else."""
-        return {spec.name: self._flat(spec) for spec in self.plan.tensors if spec.is_float}
+        """(received, trained) by ring tensor, as flat memory of the host: views of contiguous arrays, copies of anything else.
 
-    def encode(self, start: int, out: NDArray[Any], tile: Tile, fill_random: FillRandom) -> int:
+        Raises:
+            LocalError: with noise in the plan, NaN or infinity in a model, which has no norm.
+        """
+        floats = {spec.name: self._flat(spec) for spec in self.plan.tensors if spec.is_float}
+        return floats if self._noising is None else {**floats, **self._noising.measure(floats)}
+
+    def begin(self) -> None:
+        """All stretches are about to be encoded, from the first to the last."""
+        if self._noising is not None:
+            self._noising.begin()
+
+    def accepted(self) -> bool:
+        """Whether what all stretches became may be sent. If not, which is rare and needs noise, they have to be encoded again."""
+        return self._noising is None or self._noising.accepted()
+
+    def encode(self, start: int, out: NDArray[Any], tile: Tile, fill_random: FillRandom, noise: FillRandom) -> int:
         """Writes the ring words of the coordinates from `start` on, not reduced above b bits.
 
         Args:
@@ -94,6 +112,7 @@ class Update:
             out: shape (k,), the plan's lane dtype: one of `rotation.tiles(plan.vector_length, TILE)`.
             tile: scratch of the calling thread.
             fill_random: asked once, for 4 bytes a coordinate.
+            noise: asked for what a stretch of Skellam numbers takes, which depends on them; not asked without noise in the plan.
 
         Returns:
             How many of the coordinates were clipped.
@@ -106,6 +125,8 @@ class Update:
             for spec, part, place in self._coordinates.pieces(start, start + out.size):
                 before, after = self.floats[spec.name]
                 tile.subtract(after[part], before[part], place)
+                if self._noising is not None:
+                    self._noising.shrink(spec, values[place])
             if self.plan.rotation is not None:
                 self.plan.rotation.forward(values, start)
         if not within(values, self.plan.clip):
@@ -115,7 +136,10 @@ class Update:
             np.nan_to_num(values, copy=False, nan=math.inf, posinf=math.inf, neginf=-math.inf)
             clipped = clip(values, self.plan.clip)
         tile.quantize(values, self.scale, out, self.plan.ring_bits, fill_random)
-        return clipped
+        if self._noising is None:
+            return clipped
+        self._noising.add(out, noise)
+        return 0  # how many were clipped is a number about the data that has no noise
 
     def wide(self, clipped: int) -> NDArray[np.uint32]:
         """The wide part of the vector.
@@ -134,6 +158,7 @@ class Update:
             if spec.is_float:
                 continue
             (before, after), number = self._flat(spec), plan.integer_format(spec.dtype)
+            after = after if plan.noise is None else before  # whatever they count, it is about the data, and no noise is on it
             limbs = wide[place].reshape(number.limbs, spec.size)
             for part in tiles(spec.size, TILE):
                 clipped += encode_integers(spec, number, before[part], after[part], self._units, limbs[:, part])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def device_for(update: Update) -> torch.device | None:
     """The GPU to make this update's payload on; None for the host."""
-    device = device_of(update)
+    device = None if update.plan.noise is not None else device_of(update)  # Skellam numbers are drawn on the host
     if device is None or not keystreams.available(device):
         return None
     return device if all(keystreams.works(device, size) for size in {DITHER_BYTES, update.plan.lane.itemsize}) else None

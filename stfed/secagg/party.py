@@ -269,7 +269,7 @@ class Party:
         rules.check_mode(facts.mode)
         rules.check_cohort(facts.n)
         rules.check_parameters(facts.n, facts.k, facts.t)
-        rules.check_plan(EncodingPlan.decode(facts.plan), facts.n)
+        rules.check_plan(EncodingPlan.decode(facts.plan), facts.n, facts.k)
         rules.check_round(facts.header.round)
         state.member.directory.check_members(self._roster, facts.cohort)
 
@@ -279,11 +279,14 @@ class Party:
         A coordinator that varies a bound from round to round asks, in the counts of what was out of range, one comparison after another.
         """
         pins = dict(record.pins)
-        digest = hashlib.sha256(replace(EncodingPlan.decode(message.plan), parties=1).encode()).digest()
+        plan = EncodingPlan.decode(message.plan)
+        digest = hashlib.sha256(plan.pinned(clip_may_move=self.policy.noise_multiplier is not None)).digest()
         if self.policy.fixed_encoding and pins.setdefault(message.phase, digest) != digest:
             raise PlanError(
                 f"the encoding for {message.phase.name.lower()} is another one than in the first round of this run",
-                hint="keep clip, max_weight, ring_bits and the model's tensors the same for the whole run",
+                hint="adaptive clipping takes parties whose policy has a noise_multiplier"
+                if plan.noise is not None
+                else "keep clip, max_weight, ring_bits and the model's tensors the same for the whole run",
             )
         return tuple(sorted(pins.items()))
 

@@ -14,8 +14,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from stfed.crypto.keystream import SEGMENT_BYTES, Streams, default_threads, fill
+from stfed.crypto.kdf import derive
+from stfed.crypto.keystream import SEGMENT_BYTES, Streams, default_threads, fill, stream
+from stfed.crypto.labels import Label
 from stfed.encoding import Update, packed_bytes, payload_bytes
+from stfed.encoding.noising import MAX_ATTEMPTS, never_accepted
 from stfed.encoding.pack import Packer
 from stfed.encoding.quantize import DITHER_BYTES, TILE, Tile
 from stfed.encoding.rotation import tiles
@@ -41,7 +44,8 @@ def masked_payload(
         update: the party's.
         add: 32-byte keystream keys.
         subtract: likewise.
-        dither_key: 32 random bytes of this update alone. Coordinate i is rounded by the four bytes at 4 i of its keystream.
+        dither_key: 32 random bytes of this update alone. Coordinate i is rounded by the four bytes at 4 i of its keystream; keys for noise,
+            and for rounding once more, are derived from it.
         threads: how many to use at most; None for the processors at hand, up to four, and one where the work is small.
 
     Raises:
@@ -52,12 +56,23 @@ def masked_payload(
     payload = Blank(payload_bytes(plan))
     ring, device = payload.view[:ring_bytes], devicepayload.device_for(update)
     if device is None:
-        clipped = _write_ring(update, Streams(add, subtract), dither_key, ring, threads)
+        clipped = _write_accepted_ring(update, Streams(add, subtract), dither_key, ring, threads)
     else:
         clipped = devicepayload.write_ring(update, add, subtract, dither_key, ring, device)
     del ring
     payload.view[ring_bytes:].view("<u4")[:] = masked_limbs(update.wide(clipped), plan, add, subtract)
     return payload.taken()
+
+
+def _write_accepted_ring(update: Update, streams: Streams, dither_key: bytes, out: NDArray[np.uint8], threads: int | None) -> int:
+    """`_write_ring`, with another key for as long as the rounding is not accepted. Nothing leaves before it is."""
+    for attempt in range(MAX_ATTEMPTS):
+        update.begin()
+        key = derive(dither_key, Label.ROUNDING, bytes([attempt])) if attempt else dither_key
+        clipped = _write_ring(update, streams, key, out, threads)
+        if update.accepted():
+            return clipped
+    raise never_accepted()
 
 
 def _write_ring(update: Update, streams: Streams, dither_key: bytes, out: NDArray[np.uint8], threads: int | None) -> int:
@@ -83,7 +98,8 @@ def _write_ring(update: Update, streams: Streams, dither_key: bytes, out: NDArra
             for part in tiles(size, TILE):
                 at = piece.start + part.start
                 dither = partial(fill, dither_key, first_segment=at * DITHER_BYTES // SEGMENT_BYTES)
-                clipped += update.encode(at, words[part], tile, dither)
+                noise = dither if plan.noise is None else stream(derive(dither_key, Label.NOISE, at.to_bytes(8, "big")))
+                clipped += update.encode(at, words[part], tile, dither, noise)
             streams.accumulate(words, first_segment=piece.start * lane.itemsize // SEGMENT_BYTES, threads=1)
             if packer is not None:
                 first = piece.start * plan.ring_bits // 8

@@ -19,6 +19,10 @@ from stfed.secagg.configlimit import ConfigLimit, check_config
 from stfed.secagg.params import COMPLETE_UP_TO, MAX_PREPARES, Mode, accepts, corrupt_parties, dropped_parties
 from stfed.secagg.refusals import CohortTooSmallError, ModeError, ParametersError, PlanError, RoundOrderError
 
+_FINE_VARIANCE = 64.0
+"""From this variance on, in ring units squared, Skellam noise costs at most 5 % more than normal noise of the same multiplier does at any
+order: the second term of its bound (docs/privacy.md) by the first is at most (1 + 1.5) / mu. A coarser ring would weaken a multiplier."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -50,6 +54,9 @@ class Policy:
             vain, too. None: any; in malicious mode 2^24, which is what the parameters of a drawn graph are made for.
         max_skipped_rounds: how far a round number may jump (each skipped one costs a hash per pairwise key).
         eager_parties: directories up to this size have all pairwise keys agreed on at once, and the private key forgotten.
+        noise_multiplier: smallest z of every sum, training and evaluation: the deviation of its noise by the largest norm of one party's
+            vector, counting only the noise of as many parties as are certain to be honest and in the sum (`Noise.multiplier`). With
+            `max_rounds` this bounds what a run can tell about this party, whatever the coordinator says. None: noise is not asked for.
         fixed_encoding: hold the coordinator to the encoding of a run's first round (clip, largest weight, bits, rotation, tensors).
         allow_repeats: whether this party works on the very same model and config a second time, within a run or in a later one. Where
             training is deterministic, the difference of two such sums is the update of whoever took part in only one of them.
@@ -75,6 +82,7 @@ class Policy:
     max_rounds: int | None = None
     max_skipped_rounds: int = 1024
     eager_parties: int = 512
+    noise_multiplier: float | None = None
     fixed_encoding: bool = True
     allow_repeats: bool = False
     sigma: int = 40
@@ -103,6 +111,7 @@ class Policy:
             ("max_skipped_rounds", 0, 1 << 32),
             ("eager_parties", 0, inf),
             ("roster", 1, inf),
+            ("noise_multiplier", 1e-3, inf),
         ):
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
@@ -145,9 +154,9 @@ class Policy:
                 hint="sample more parties per round, or lower min_cohort in the party's policy",
             )
 
-    def check_alive(self, alive: int, n: int, k: int, what: str) -> None:
-        """Refuses a U1 or U2 below the floor."""
-        least = self.floor(n, k)
+    def check_alive(self, alive: int, n: int, k: int, what: str, *, promised: int = 1) -> None:
+        """Refuses a U1 or U2 below the floor, or below what the plan promises: a smaller sum would have too little noise."""
+        least = max(self.floor(n, k), promised)
         if alive < least:
             raise CohortTooSmallError(f"{what} has {alive} of {n} parties, this party takes part with {least} or more")
 
@@ -188,8 +197,13 @@ class Policy:
         except LocalError as error:
             raise ParametersError(error.message, hint=error.hint) from None
 
-    def check_plan(self, plan: EncodingPlan, n: int) -> None:
+    def check_plan(self, plan: EncodingPlan, n: int, k: int) -> None:
         """Refuses an encoding outside this party's bounds.
+
+        Args:
+            plan: the encoding.
+            n: parties in the cohort.
+            k: neighbours of each.
 
         Raises:
             PlanError: ring, clip or size are outside the bounds, or the ring is not sized for n parties.
@@ -211,8 +225,29 @@ class Policy:
             )
         if plan.parties != n:
             raise PlanError(f"the encoding is sized for {plan.parties} parties, the cohort has {n}")
+        if plan.noise is not None and self.mode is Mode.MALICIOUS and k < n - 1:
+            # What a lying coordinator can get there is a sum over a piece of U2 (docs/security.md, Large cohorts), whose noise is less.
+            raise PlanError("in malicious mode sums with noise take a complete graph", hint='graph="complete", or smaller cohorts')
+        if self.noise_multiplier is not None:
+            self._check_noise(plan, self.noise_multiplier)
         if plan.tensors:
             self.check_tensors(plan.tensors)
+
+    def _check_noise(self, plan: EncodingPlan, least: float) -> None:
+        if plan.noise is None:
+            raise PlanError("the sum has no noise, this party takes part in private ones only", hint="set dp=DistributedDp(...)")
+        corrupt = corrupt_parties(plan.parties, self.gamma, self.roster)
+        if (plan.noise.survivors - corrupt) * plan.noise.share_variance < _FINE_VARIANCE:
+            raise PlanError(
+                f"the noise of a sum has a variance of less than {_FINE_VARIANCE:g} units, which is too coarse to be like normal noise",
+                hint="use more ring bits",
+            )
+        found = plan.noise.multiplier(corrupt)
+        if found < least:
+            raise PlanError(
+                f"the noise multiplier is {found:.4g} with what this party assumes to be corrupt, it asks for {least:g} or more",
+                hint="raise noise_multiplier, or compare gamma",
+            )
 
     def check_round(self, round_: int) -> None:
         """Refuses a round over the limit.

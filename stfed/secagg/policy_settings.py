@@ -203,6 +203,13 @@ SECTIONS: Mapping[str, tuple[Setting, ...]] = {
             "The largest keeps one party from outweighing all others. How many are over a bound is counted: a small one asks a question.",
         ),
         Setting("weight_keys", texts, "Metrics that may be the weight."),
+        Setting(
+            "noise_multiplier",
+            number,
+            "Smallest noise multiplier of every sum, if sums have to be differentially private. Default: noise is not asked for.\n"
+            "With max_rounds it bounds what a run can tell about this party.",
+            "0.5",
+        ),
         Setting("fixed_encoding", flag, "Hold the coordinator to the encoding that a run began with."),
     ),
     "model": (

@@ -123,7 +123,8 @@ def test_check_for_scripts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert err == ""
     written = tomllib.loads(policy_toml(Policy()))
     expected = {name: value for table in written.values() if isinstance(table, dict) for name, value in table.items()}
-    expected |= {name: value for name, value in written.items() if not isinstance(value, dict)} | {"honest_survivors": None, "roster": None}
+    expected |= {name: value for name, value in written.items() if not isinstance(value, dict)}
+    expected |= {"honest_survivors": None, "noise_multiplier": None, "roster": None}
     expected["max_rounds"] = 500
     assert {name: value for name, value in facts["settings"].items() if name not in ("tensors", "config")} == expected
     assert facts["settings"]["config"] == {

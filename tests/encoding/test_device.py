@@ -50,7 +50,7 @@ def on_host(update: Update, dither: NDArray[np.uint32]) -> tuple[NDArray[Any], i
         def draw(room: NDArray[np.uint8], part: slice = part) -> None:
             room.view(np.uint32)[:] = dither[part]
 
-        clipped += update.encode(part.start, out[part], tile, draw)
+        clipped += update.encode(part.start, out[part], tile, draw, draw)
     return out, clipped
 
 

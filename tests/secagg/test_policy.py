@@ -141,7 +141,7 @@ def test_malicious_mode_takes_the_complete_graph_only_and_more_than_half_above_t
 def test_plans_at_the_edges_of_the_policy() -> None:
     plan = plan_of(10, 40, 24)
     words = plan.vector_length + plan.wide_length
-    Policy(ring_bits=(24, 24), clip=(8.0, 8.0), max_parameters=words).check_plan(plan, 10)
+    Policy(ring_bits=(24, 24), clip=(8.0, 8.0), max_parameters=words).check_plan(plan, 10, 9)
     for policy, match in (
         (Policy(ring_bits=(25, 64)), "the ring has 24 bits, this party allows 25 to 64"),
         (Policy(ring_bits=(8, 23)), "the ring has 24 bits, this party allows 8 to 23"),
@@ -152,14 +152,14 @@ def test_plans_at_the_edges_of_the_policy() -> None:
         (Policy(weight_keys=()), "the weight is 'num-examples'"),
     ):
         with pytest.raises(PlanError, match=match):
-            policy.check_plan(plan, 10)
+            policy.check_plan(plan, 10, 9)
     for n in (9, 11):
         with pytest.raises(PlanError, match=f"sized for 10 parties, the cohort has {n}"):
-            Policy().check_plan(plan, n)
+            Policy().check_plan(plan, n, n - 1)
 
 
 def test_a_uniform_weight_needs_no_name() -> None:
-    Policy(weight_keys=()).check_plan(plan_of(10, uniform=True, max_weight=1.0), 10)
+    Policy(weight_keys=()).check_plan(plan_of(10, uniform=True, max_weight=1.0), 10, 9)
 
 
 def test_small_cohorts_are_complete_graphs() -> None:
@@ -177,13 +177,13 @@ def test_small_cohorts_are_complete_graphs() -> None:
 def test_a_largest_weight_outside_the_policy() -> None:
     policy = Policy(max_weight=(10.0, 500.0))
     for weight in (10.0, 500.0):
-        policy.check_plan(plan_of(10, max_weight=weight), 10)
+        policy.check_plan(plan_of(10, max_weight=weight), 10, 9)
     for weight in (9.9, 501.0):
         with pytest.raises(PlanError, match=f"the largest weight is {weight:g}, this party allows 10 to 500"):
-            policy.check_plan(plan_of(10, max_weight=weight), 10)
-    policy.check_plan(plan_of(10, uniform=True, max_weight=1.0), 10)  # everybody weighs 1, and nothing is counted
+            policy.check_plan(plan_of(10, max_weight=weight), 10, 9)
+    policy.check_plan(plan_of(10, uniform=True, max_weight=1.0), 10, 9)  # everybody weighs 1, and nothing is counted
     with pytest.raises(PlanError, match=r"the largest weight is 0\.5"):
-        Policy().check_plan(plan_of(10, max_weight=0.5), 10)
+        Policy().check_plan(plan_of(10, max_weight=0.5), 10, 9)
 
 
 @pytest.mark.parametrize(
@@ -200,12 +200,12 @@ def test_a_largest_weight_outside_the_policy() -> None:
 )
 def test_a_model_that_is_not_the_one_that_was_agreed_on(tensors: tuple[TensorSpec, ...], match: str) -> None:
     policy = Policy(tensors=(WEIGHT, BIAS))
-    policy.check_plan(EncodingPlan((WEIGHT, BIAS), 10), 10)
-    policy.check_plan(EncodingPlan((BIAS, WEIGHT), 10), 10)
-    policy.check_plan(EncodingPlan((), 10), 10)  # an evaluation sends no model back
-    Policy().check_plan(EncodingPlan(tensors, 10), 10)
+    policy.check_plan(EncodingPlan((WEIGHT, BIAS), 10), 10, 9)
+    policy.check_plan(EncodingPlan((BIAS, WEIGHT), 10), 10, 9)
+    policy.check_plan(EncodingPlan((), 10), 10, 9)  # an evaluation sends no model back
+    Policy().check_plan(EncodingPlan(tensors, 10), 10, 9)
     with pytest.raises(PlanError, match=match):
-        policy.check_plan(EncodingPlan(tensors, 10), 10)
+        policy.check_plan(EncodingPlan(tensors, 10), 10, 9)
     with pytest.raises(PlanError, match=match):
         policy.check_tensors(tensors)
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stfed.encoding import DecodedSum, EncodingPlan, Vector, decode_sum, encode_update, pack_vector
+from stfed.encoding.noise import Bounded, Noise
 from stfed.encoding.rotation import CHUNK, Rotation
 
 Model = dict[str, NDArray[Any]]
@@ -142,6 +143,18 @@ def decoded(result: DecodedSum) -> dict[str, Any]:
     }
 
 
+NOISE = Noise(
+    l2_clip=1.0,
+    scalar_clip=0.5,
+    scalars=(Bounded("loss", -1.0, 1.0),),
+    norm_bit=True,
+    share_variance=900.25,
+    norm_bound_squared=700_000_000,
+    headroom=1000,
+    survivors=3,
+)
+
+
 def generate() -> dict[str, bytes]:
     """File name, relative to this folder, to content."""
     mixed_senders: list[Sender] = [
@@ -165,6 +178,18 @@ def generate() -> dict[str, bytes]:
             layers(0), layer_senders, parties=5, value_bits=8, rotation=Rotation(bytes(range(16))), clip=1.5, max_weight=100, metric_slots=1
         ),
         "evaluation": scenario({}, evaluators, parties=4),
+        "noised": scenario(
+            layers(0),
+            layer_senders,
+            parties=5,
+            ring_bits=18,
+            rotation=Rotation(bytes(range(16))),
+            clip=1.125,
+            max_weight=1,
+            uniform=True,
+            metric_slots=0,
+            noise=NOISE,
+        ),
     }
     scenarios["rotation"] = rotations()
     return {f"encoding/{name}.json": content.encode() for name, content in scenarios.items()}

@@ -86,7 +86,7 @@ class Holding(ClientState):
             raise NotAMemberError("this party is not in U2")
         if strangers := set(survivors) - set(self.alive):
             raise SurvivorsError(f"U2 names party {min(strangers)}, which is not in the U1 that this party trained with")
-        policy.check_alive(len(survivors), self.facts.n, self.facts.k, "U2")
+        policy.check_alive(len(survivors), self.facts.n, self.facts.k, "U2", promised=self.facts.promised_survivors)
 
     def release(self, survivors: tuple[int, ...]) -> Unmask:
         """One share per neighbour in U1: of b where the neighbour is in the sum, of z where it is not."""

@@ -108,7 +108,7 @@ class Prepared(ClientState):
             raise NotAMemberError("this party is not in U1")
         if strangers := alive.difference(facts.cohort):
             raise UnknownPartyError(f"U1 names party {min(strangers)}, which is not in the cohort of PREPARE")
-        policy.check_alive(len(alive), facts.n, facts.k, "U1")
+        policy.check_alive(len(alive), facts.n, facts.k, "U1", promised=facts.promised_survivors)
         dealers = self._dealers(request, alive)
         places = {other: at for at, other in enumerate(self.neighbours)}
         held = open_deliveries(self.member, facts, [(dealer, self.incoming[places[dealer]]) for dealer in dealers], request.deliveries)

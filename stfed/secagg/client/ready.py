@@ -95,7 +95,7 @@ class Ready(ClientState):
         directory.check_members(roster, request.cohort)
         policy.check_cohort(len(request.cohort))
         policy.check_parameters(len(request.cohort), request.k, request.t)
-        policy.check_plan(EncodingPlan.decode(request.plan), len(request.cohort))
+        policy.check_plan(EncodingPlan.decode(request.plan), len(request.cohort), request.k)
         return RoundFacts.of(request, directory.cohort_digest(request.cohort))
 
 
