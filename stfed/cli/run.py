@@ -156,8 +156,9 @@ class Progress:
     def _round(self, event: Mapping[str, Any]) -> None:
         train = event["phase"] == "train"
         name = f"round {event['server_round']:>3}/{self._rounds}" if train else " " * len(f"round   1/{self._rounds}")
+        what = event["phase"] if event["group"] is None else f"group {event['group'] + 1}"
         if event["failure"]:
-            self._console.print(f"{name}  {event['phase']:<8} [red]failed[/]: {event['failure']}", highlight=False)
+            self._console.print(f"{name}  {what:<8} [red]failed[/]: {event['failure']}", highlight=False)
             return
         asked, summed = len(event["asked"]), len(event["summed"])
         metrics = "  ".join(f"{key} {value:.4f}" for key, value in event["metrics"].items() if isinstance(value, float | int))
@@ -165,7 +166,7 @@ class Progress:
         up, down = sum(event["bytes_up"].values()), sum(event["bytes_down"].values())
         dropped = f"{asked - summed} dropped"
         self._console.print(
-            f"{name}  {event['phase']:<8}  asked {asked:>3}  summed {summed:>3}  "
+            f"{name}  {what:<8}  asked {asked:>3}  summed {summed:>3}  "
             + (f"[yellow]{dropped}[/]" if asked > summed else dropped)
             + f"  {metrics}  [dim]up {_size(up)}  down {_size(down)}  {seconds}[/]",
             highlight=False,

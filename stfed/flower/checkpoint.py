@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from flwr.app import ArrayRecord
 
 from stfed.audit import AuditLog, Event, Kind, open_log
+from stfed.dp import DpRelease
 from stfed.errors import LocalError, StfedError
 from stfed.flower.events import RoundReport
 from stfed.keys.keyfile import RecipientLike, SignerLike, read_signer
@@ -58,6 +59,7 @@ class Checkpoints:
         self._policy, self._model = policy, model
         self._log = open_log(audit)
         self._last: tuple[int, str] | None = None
+        self._privacy: DpRelease | None = None
         self._before_sha256: str | None = None
         self.folder = folder
         try:
@@ -70,16 +72,24 @@ class Checkpoints:
         self._before_sha256 = _sha256(_plain(initial))
         self._last = None if self._model is None or self._signer is None else self._newest(self._model, self._signer.public)
 
-    def save(self, server_round: int, arrays: ArrayRecord, report: RoundReport, run: int, strategy: str) -> Path:
+    def released(self, release: DpRelease) -> None:
+        """Logs what a differentially private sum gave away; the next model's provenance has it, too."""
+        self._privacy = release
+        if self._log is not None:
+            self._log.append(release.event())
+
+    def save(self, server_round: int, arrays: ArrayRecord, reports: Sequence[RoundReport], run: int, strategy: str) -> Path:
         """Seals the model of a round. The file appears when it is complete.
 
         Args:
             server_round: the strategy's round.
             arrays: the global model after it.
-            report: the secure sum it came from; its public numbers become the file's provenance, readable without a key.
+            reports: the secure sums it came from, one or those of the groups; their public numbers become the file's provenance, readable
+                without a key. What differs between groups is stated of each, in order, separated by spaces.
             run: Flower's run id.
             strategy: name of the inner strategy.
         """
+        report = reports[0]
         path = self.folder / f"round-{server_round:03d}.safetensors"
         source = _plain(arrays)
         content_sha256 = _sha256(source)
@@ -90,16 +100,20 @@ class Checkpoints:
             "model_before_sha256": self._before_sha256,
             "run": str(run),
             "server_round": server_round,
-            "secure_round": report.round,
+            "secure_round": _each(one.round for one in reports),
             "strategy": strategy,
-            "parties_asked": len(report.asked),
-            "parties_summed": len(report.summed),
-            "neighbours_k": report.k,
-            "threshold_t": report.t,
+            "parties_asked": _each(len(one.asked) for one in reports),
+            "parties_summed": _each(len(one.summed) for one in reports),
+            "neighbours_k": _each(one.k for one in reports),
+            "threshold_t": _each(one.t for one in reports),
             "graph": report.graph,
-            "ring_bits": report.ring_bits,
+            "ring_bits": _each(one.ring_bits for one in reports),
             "clip": report.clip,
         }
+        if report.group is not None:
+            stated["groups"] = len(reports)
+        if self._privacy is not None:
+            stated |= {f"dp_{name}": value for name, value in self._privacy.as_dict().items()}
         stated |= self._release(stated, content_sha256)
         manifest = seal_to_path(
             source, path, recipients=self._recipients, signer=self._signer, policy=self._policy, public=stated, audit=self._log
@@ -131,6 +145,12 @@ class Checkpoints:
                 if ours and info.public.get("model") == model and isinstance(sequence, int):
                     found.append((sequence, info.manifest_sha256))
         return max(found, default=None)
+
+
+def _each(values: Iterable[int]) -> int | str:
+    """The number of the one sum, or the numbers of all groups."""
+    numbers = list(values)
+    return numbers[0] if len(numbers) == 1 else " ".join(map(str, numbers))
 
 
 def _plain(arrays: ArrayRecord) -> Source:

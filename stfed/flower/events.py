@@ -24,9 +24,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from stfed.dp import DpRelease
 from stfed.encoding import DecodedSum, EncodingPlan
 from stfed.errors import LocalError
 from stfed.secagg.params import Parameters
@@ -68,6 +69,8 @@ class RoundReport:
     Attributes:
         phase: "train" or "evaluate".
         server_round: Flower's round, where the strategy's config has it.
+        group: which of the groups that the strategy's round was cut into, from 0; None for a sum over all of them. A JOIN before the groups
+            is a trip and takes time in each of them; its bytes are in the first's.
         round: the protocol's round number; every sum has its own.
         epoch: the epoch it was in.
         asked: node ids that the strategy sampled.
@@ -82,7 +85,10 @@ class RoundReport:
         total_weight: sum of the weights, exact. Not in the event log: the totals of two rounds tell the weight of who took part in one.
         clipped: coordinates clipped, over all parties.
         saturated: parties whose weight was over `max_weight`.
-        error_bound: worst-case absolute error of a coordinate of the mean.
+        error_bound: worst-case absolute error of a coordinate of the mean, noise not counted.
+        plan: the encoding; not in the event log.
+        within: with adaptive clipping, the noised share of parties whose norm was within the clip.
+        privacy: what a differentially private sum gave away, and all before it (`stfed.dp.DpRelease`).
         metrics: the means of the parties' metrics.
         trips: how often messages went out and replies came back: two in a steady round, three in malicious mode.
         seconds: by step: join, prepare, train, confirm, unmask, sum. A round that was prepared ahead spends none on prepare.
@@ -93,6 +99,7 @@ class RoundReport:
     phase: str
     asked: tuple[int, ...]
     server_round: int | None = None
+    group: int | None = None
     round: int = 0
     epoch: int = 0
     summed: tuple[int, ...] = ()
@@ -113,6 +120,9 @@ class RoundReport:
     clipped: int = 0
     saturated: int = 0
     error_bound: float = 0.0
+    plan: EncodingPlan | None = field(default=None, repr=False)
+    within: float | None = None
+    privacy: DpRelease | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     trips: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
@@ -139,6 +149,14 @@ class RoundReport:
         finally:
             self.seconds[step] = self.seconds.get(step, 0.0) + now() - start
 
+    def note_join(self, join: RoundReport, *, bytes_too: bool) -> None:
+        """Notes the JOIN that came before, which another report has kept the books of."""
+        self.trips += join.trips
+        self.seconds |= join.seconds
+        if bytes_too:
+            self.bytes_down += join.bytes_down
+            self.bytes_up += join.bytes_up
+
     def drop(self, node: int, drop: Drop) -> None:
         """Notes who is not in the sum, or left after it."""
         self.dropped[node] = {"step": drop.step, "reason": drop.reason.value, "detail": drop.detail}
@@ -147,21 +165,23 @@ class RoundReport:
         """Notes what the round runs with."""
         self.epoch, self.n, self.k, self.t, self.graph = epoch, parameters.n, parameters.k, parameters.t, parameters.graph
         self.mode, self.corrupt, self.quorum = parameters.mode.value, parameters.corrupt, parameters.quorum
+        self.plan = plan
         self.ring_bits, self.clip, self.max_weight, self.parameters = plan.ring_bits, plan.clip, plan.max_weight, plan.vector_length
 
     def note_result(self, result: DecodedSum, summed: tuple[int, ...]) -> None:
         """Notes what the round released."""
         self.summed, self.total_weight = summed, result.total_weight
         self.clipped, self.saturated = result.clipped, result.saturated
-        self.error_bound, self.metrics = result.error_bound, dict(result.metrics)
+        self.error_bound, self.metrics, self.within = result.error_bound, dict(result.metrics), result.within
 
     def as_dict(self) -> dict[str, object]:
         """As plain JSON values; node ids are strings, because JSON's numbers do not hold 64 bits everywhere.
 
         The error bound is rounded up to a power of two: the exact one tells the total weight.
         """
-        entry = asdict(self)
-        del entry["total_weight"]
+        entry = asdict(replace(self, plan=None, privacy=None))
+        del entry["total_weight"], entry["plan"]
+        entry["privacy"] = None if self.privacy is None else self.privacy.as_dict()
         entry["error_bound"] = 2.0 ** math.ceil(math.log2(self.error_bound)) if self.error_bound else 0.0
         for nodes in ("asked", "summed", "confirmed"):
             entry[nodes] = [str(node) for node in getattr(self, nodes)]

@@ -39,7 +39,7 @@ class Forecast:
     """
 
     def __init__(self, *, evaluates: bool | None = None, rounds: int | None = None) -> None:
-        self._rounds = rounds
+        self.rounds = rounds
         self._after: dict[Phase, tuple[Phase, ...]] = {}
         if evaluates is not None:
             self._after = {Phase.TRAIN: (Phase.EVALUATE,), Phase.EVALUATE: (Phase.TRAIN,)} if evaluates else {Phase.TRAIN: (Phase.TRAIN,)}
@@ -80,4 +80,4 @@ class Forecast:
 
     def _ends(self, phase: Phase) -> bool:
         """Whether the run is over before this phase comes again: a training would belong to the round after the last one."""
-        return phase is Phase.TRAIN and self._server_round is not None and self._server_round == self._rounds
+        return phase is Phase.TRAIN and self._server_round is not None and self._server_round == self.rounds

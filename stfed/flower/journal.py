@@ -2,22 +2,27 @@
 
 A round number is used for one sum and one survivor set only. The journal hands out epochs and rounds, each durably before anything is
 sent, and records U2 before the first CONFIRM or UNMASK leaves. A coordinator that restarts goes on with new numbers, so a round it was
-unmasking is never asked again with another U2.
+unmasking is never asked again with another U2. Likewise what a differentially private run has spent: a sum is paid for before it is asked
+for, and who starts again, with another strategy on the same grid or after a crash, goes on from there.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
+from stfed.dp import Accountant
 from stfed.errors import LocalError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS numbers (run TEXT PRIMARY KEY, epoch INTEGER NOT NULL, round INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS survivors (
     run TEXT NOT NULL, round INTEGER NOT NULL, nodes TEXT NOT NULL, PRIMARY KEY (run, round)) STRICT;
+CREATE TABLE IF NOT EXISTS privacy (run TEXT PRIMARY KEY, last_round INTEGER NOT NULL, accountant TEXT NOT NULL) STRICT;
 """
 
 
@@ -70,6 +75,18 @@ class Journal:
         except sqlite3.IntegrityError:
             raise LocalError(f"the survivors of round {round_} were frozen before; the round is aborted") from None
 
+    def spent(self, run: int) -> tuple[int, Accountant]:
+        """What the noised sums of this run have given away so far, and the last round that had one; 0 and nothing at its start."""
+        with closing(self._connection.execute("SELECT last_round, accountant FROM privacy WHERE run = ?", (str(run),))) as cursor:
+            row: tuple[int, str] | None = cursor.fetchone()
+        return (0, Accountant()) if row is None else (row[0], Accountant.restore(json.loads(row[1])))
+
+    def spend(self, run: int, last_round: int, accountant: Accountant) -> None:
+        """Notes what the run will have given away with the sum that is about to be asked for."""
+        with self._transaction():
+            state = (str(run), last_round, json.dumps(accountant.state()))
+            self._connection.execute("INSERT OR REPLACE INTO privacy VALUES (?, ?, ?)", state)
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         self._connection.execute("BEGIN IMMEDIATE")
@@ -79,3 +96,11 @@ class Journal:
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
+
+
+_journals: WeakKeyDictionary[object, Journal] = WeakKeyDictionary()
+
+
+def journal_of(grid: object) -> Journal:
+    """The journal in memory of a grid: what a ServerApp runs on it one after the other shares the run and its round numbers."""
+    return _journals.setdefault(grid, Journal())

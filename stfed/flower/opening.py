@@ -110,9 +110,9 @@ class Opening:
         """
         self._answered.add(index)
 
-    def settled(self) -> bool:
-        """Whether everybody has answered."""
-        return len(self._answered) == len(self.cohort)
+    def answered(self, index: int) -> bool:
+        """Whether the party has answered, well or not."""
+        return index in self._answered
 
     def open(self) -> tuple[int, ...]:
         """Who has yet to say whether it prepares."""

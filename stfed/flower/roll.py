@@ -61,6 +61,7 @@ class Roll:
         self._grid, self._courier, self._journal, self._settings, self._events = grid, courier, journal, settings, events
         self._roster, self.blame = roster, Blame()
         self._enrolment: Enrolment | None = None
+        self._outdated = False
         self._knows_directory: set[int] = set()
         self._node_of: dict[bytes, int] = {}
         self._members: dict[int, str] = {}
@@ -83,16 +84,18 @@ class Roll:
         waiting = [node for node in nodes if not self.present(node) and node not in excluded]
         for node in waiting:
             self._rounds_until_retry[node] = self._rounds_until_retry.get(node, 0) - 1
-        if self._enrolment is None or any(self._rounds_until_retry[node] < 0 for node in waiting):
+        if self._enrolment is None or self._outdated or any(self._rounds_until_retry[node] < 0 for node in waiting):
             replies: dict[int, Error] = {}
             self._enrolment = self._join({*self._grid.get_node_ids(), *nodes}, report, replies)
+            self._outdated = False
             errors.update((node, error) for node, error in replies.items() if node in nodes)
         return self._enrolment
 
     def has_to_join(self, nodes: Collection[int]) -> bool:
         """Whether the next round with these nodes would begin with a JOIN."""
         excluded = self.excluded()
-        return any(self._rounds_until_retry.get(node, 0) < 1 for node in nodes if not self.present(node) and node not in excluded)
+        waiting = (node for node in nodes if not self.present(node) and node not in excluded)
+        return self._outdated or any(self._rounds_until_retry.get(node, 0) < 1 for node in waiting)
 
     def members(self, nodes: Collection[int]) -> tuple[list[int], dict[int, Drop]]:
         """Who of these nodes can take part in a round, and why the others cannot."""
@@ -102,7 +105,7 @@ class Roll:
 
     def begin_anew(self) -> None:
         """The next round begins with a JOIN of everybody."""
-        self._enrolment = None
+        self._outdated = True  # the sums that are under way go on in this epoch
 
     def present(self, node: int) -> bool:
         """Whether the node has joined and answered since."""

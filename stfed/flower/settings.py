@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from stfed.crypto.kdf import digest
@@ -11,6 +11,7 @@ from stfed.crypto.labels import Label
 from stfed.encoding import Array, EncodingPlan
 from stfed.encoding.rotation import SEED_BYTES, Rotation
 from stfed.errors import LocalError
+from stfed.flower.dp import DistributedDp
 from stfed.secagg.params import GraphChoice, Mode, Parameters, choose, corrupt_parties, dropped_parties
 from stfed.secagg.policy import Policy
 
@@ -39,9 +40,15 @@ class Settings:
             rotated coordinate, which is nearly normal with the update's own root mean square: 8 times that is a good clip.
         max_weight: largest weight (num-examples) of a party. The closer to the real ones, the more precise the mean. A larger one counts
             as this one, and the coordinator is told, through the sum, how many did.
+        dp: makes every sum differentially private (`stfed.flower.DistributedDp`). Needs `uniform`; `clip` and `metric_slots` count for
+            nothing then, and the ring is the smallest that is fine enough unless `ring_bits` says otherwise. A sum needs all parties of a
+            round but the share delta, whatever the graph: the noise of fewer would be too little.
         uniform: every party counts the same (max_weight is not used), and its num-examples never leaves it. Without this, the exact total
             weight of each round is part of the result, and the difference of two rounds is the weight of whoever took part in only one.
         metric_slots: how many metrics a reply may have.
+        group_size: cut a training into random groups of at least so many parties, one sum each; a strategy that compares updates is given
+            the groups' means to compare (docs/robust.md). None: one sum over all.
+        regroup_every: draw the groups anew for every so many trainings. None keeps them: sums over ever new groups give away more.
         prepare_ahead: send the PREPARE of the next round along with the UNMASK of this one, where the next one can be foreseen.
         light_timeout_s: how long JOIN, PREPARE, CONFIRM and UNMASK wait for a party. TRAIN waits as long as `start(timeout=...)` says.
         allow_insecure: run malicious mode although the SuperLink has no TLS, or nobody can tell.
@@ -57,10 +64,13 @@ class Settings:
     ring_bits: int | None = None
     value_bits: int | None = None
     rotation: bool | None = None
+    dp: DistributedDp | None = None
     clip: float = 8.0
     max_weight: float = 10_000.0
     uniform: bool = False
     metric_slots: int = 32
+    group_size: int | None = None
+    regroup_every: int | None = None
     prepare_ahead: bool = True
     light_timeout_s: float = 120.0
     allow_insecure: bool = False
@@ -74,8 +84,10 @@ class Settings:
         if self.ring_bits is not None and self.value_bits is not None:
             raise LocalError("ring_bits and value_bits are both given", hint="leave one out: either follows from the other")
         if self.rotation is None:
-            object.__setattr__(self, "rotation", self.value_bits is not None)
-        if self.ring_bits is None and self.value_bits is None:
+            object.__setattr__(self, "rotation", self.value_bits is not None or self.dp is not None)
+        if self.dp is not None:
+            self._check_dp(self.dp)
+        elif self.ring_bits is None and self.value_bits is None:
             object.__setattr__(self, "ring_bits", _RING_BITS)
         for name in ("uniform", "rotation", "prepare_ahead", "allow_insecure"):
             if not isinstance(getattr(self, name), bool):
@@ -89,16 +101,34 @@ class Settings:
         for name in ("neighbours", "threshold"):
             if (value := getattr(self, name)) is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise LocalError(f"{name} is {value!r}, it must be a whole number, 1 or more", hint="leave it out: it is chosen well")
+        for name, least_value in (("group_size", 2), ("regroup_every", 1)):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least_value):
+                raise LocalError(f"{name} is {value!r}, it must be a whole number, {least_value} or more", hint="or leave it out")
+        if self.regroup_every is not None and self.group_size is None:
+            raise LocalError("regroup_every is given, but there are no groups", hint="set group_size")
         corrupt_parties(2, self.gamma), dropped_parties(2, self.delta)
-        self.plan({}, 2)
+        self.plain({}, 2)
+
+    def _check_dp(self, dp: object) -> None:
+        if not isinstance(dp, DistributedDp):
+            raise LocalError(f"dp is a {type(dp).__name__}", hint="use DistributedDp(l2_clip=..., epsilon=..., delta=...)")
+        if not self.uniform:
+            raise LocalError("with dp every party counts the same: a weight is a number about its data", hint="set uniform=True")
+        if self.value_bits is not None:
+            raise LocalError("with dp the precision of values follows from the noise", hint="leave value_bits out")
 
     @property
     def precision(self) -> str:
         """How precise, and how rotated, in words."""
+        if self.dp is not None:
+            return f"differentially private, L2 clip {self.dp.l2_clip:g}"
         bits = f"{self.ring_bits}-bit ring" if self.value_bits is None else f"{self.value_bits}-bit values"
         return f"{bits}, rotated" if self.rotation else bits
 
-    def plan(self, arrays: Mapping[str, Array], parties: int, weight_key: str = "num-examples", run: int = 0) -> EncodingPlan:
+    def plan(
+        self, arrays: Mapping[str, Array], parties: int, weight_key: str = "num-examples", run: int = 0, roster: int | None = None
+    ) -> EncodingPlan:
         """The encoding of a round over these arrays, or the reason why there is none.
 
         Args:
@@ -106,7 +136,32 @@ class Settings:
             parties: n.
             weight_key: the metric that is the weight.
             run: the run's number, from which the rotation follows: parties ask for one encoding in a whole run, restarts included.
+            roster: N, the parties that the cohort is picked from; malicious mode.
         """
+        return self.noised(self.plain(arrays, parties, weight_key, run), roster)
+
+    def resized(self, plan: EncodingPlan, parties: int, roster: int | None = None) -> EncodingPlan:
+        """A plan of these settings for another number of parties."""
+        return self.noised(replace(plan, parties=parties, noise=None), roster)
+
+    def noised(self, plan: EncodingPlan, roster: int | None = None) -> EncodingPlan:
+        """The plan with the noise of `dp`, if there is any."""
+        if self.dp is None:
+            return plan
+        if self.mode is Mode.MALICIOUS and self.parameters(plan.parties, roster).k < plan.parties - 1:
+            raise LocalError(
+                f"in malicious mode {plan.parties} parties share a sparse graph, on which a lying coordinator can get sums with less noise",
+                hint='set graph="complete", or sample fewer parties per round',
+            )
+        survivors = self.floor(plan.parties, plan.parties - 1, roster)
+        return self.dp.plan(plan, survivors, self.corrupt(plan.parties, roster), self.ring_bits)
+
+    def corrupt(self, n: int, roster: int | None = None) -> int:
+        """How many parties of a cohort may be corrupt, at most."""
+        return corrupt_parties(n, self.gamma, roster)
+
+    def plain(self, arrays: Mapping[str, Array], parties: int, weight_key: str = "num-examples", run: int = 0) -> EncodingPlan:
+        """`plan` without noise."""
         seed = digest(Label.ROTATION, run.to_bytes(8, "big"))[:SEED_BYTES]
         return EncodingPlan.for_arrays(
             arrays,
@@ -117,7 +172,7 @@ class Settings:
             clip=self.clip,
             max_weight=1 if self.uniform else self.max_weight,
             uniform=self.uniform,
-            metric_slots=self.metric_slots,
+            metric_slots=0 if self.dp is not None else self.metric_slots,
             weight_key=weight_key,
         )
 
@@ -131,12 +186,14 @@ class Settings:
         return choose(n, self.gamma, self.delta, mode=self.mode, roster=roster, graph=self.graph, k=self.neighbours, t=self.threshold)
 
     def floor(self, n: int, k: int, roster: int | None = None) -> int:
-        """The fewest parties that a sum may have; what the parties' default policy asks for."""
-        return Policy(mode=self.mode, gamma=self.gamma, delta=self.delta, roster=roster).floor(n, k)
+        """The fewest parties that a sum may have; what the parties' default policy asks for, or what noise is made for."""
+        least = Policy(mode=self.mode, gamma=self.gamma, delta=self.delta, roster=roster).floor(n, k)
+        return least if self.dp is None else max(least, n - dropped_parties(n, self.delta))
 
     def as_dict(self) -> dict[str, object]:
         """As plain JSON values."""
-        return {**asdict(self), "mode": self.mode.value}
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**fields, "mode": self.mode.value, "dp": None if self.dp is None else self.dp.as_dict()}
 
 
 def _mode_named(name: str) -> Mode:

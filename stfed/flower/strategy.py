@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -26,6 +25,7 @@ from flwr.serverapp.strategy import Result, Strategy
 from numpy.typing import NDArray
 
 from stfed.audit import AuditLog
+from stfed.dp import BudgetError, DpRelease
 from stfed.errors import LocalError
 from stfed.flower import compatibility
 from stfed.flower.channel import check_coordinator_channel
@@ -33,7 +33,7 @@ from stfed.flower.checkpoint import Checkpoints
 from stfed.flower.events import EventLog, RoundReport
 from stfed.flower.forecast import Forecast
 from stfed.flower.grid import SecureGrid
-from stfed.flower.journal import Journal
+from stfed.flower.journal import Journal, journal_of
 from stfed.flower.roll import check_roster
 from stfed.flower.settings import Settings
 from stfed.keys.keyfile import RecipientLike, SignerLike
@@ -44,19 +44,18 @@ from stfed.secagg.params import Mode
 
 log = logging.getLogger("stfed")
 
-_journals: WeakKeyDictionary[Grid, Journal] = WeakKeyDictionary()
-"""Journals in memory. By grid, because two strategies that a ServerApp runs one after the other share the run and its round numbers."""
-
 EvaluateFn: TypeAlias = Callable[[int, ArrayRecord], MetricRecord | None]
 
+_WATCHED = ("aggregate_train", "aggregate_evaluate")
 _OUTERMOST = "SecureAggregation has to be the outermost strategy: a wrapper around it would send its messages past the secure grid"
 
 
 class SecureAggregation(Strategy):
-    """Runs an averaging strategy so that the coordinator learns sums only.
+    """Runs a strategy so that the coordinator learns sums only.
 
     Args:
-        strategy: what averages: FedAvg, FedAvgM, FedAdam, FedAdagrad, FedYogi, FedProx, or a client-side DP wrapper around one.
+        strategy: what averages: FedAvg, FedAvgM, FedAdam, FedAdagrad, FedYogi, FedProx, or a client-side DP wrapper around one; or, with
+            `group_size`, what compares updates: FedMedian, FedTrimmedAvg, Krum, MultiKrum, Bulyan.
         settings: a `Settings`, instead of naming its fields here.
         roster: who may take part, the same file that the parties have; malicious mode (`mode="malicious"`) needs it.
         save: folder in which every round's global model is written as a sealed file, `round-001.safetensors` and so on.
@@ -72,7 +71,7 @@ class SecureAggregation(Strategy):
         **fields: fields of `Settings`: gamma, delta, threshold, ring_bits, clip, max_weight, ...
 
     Attributes:
-        reports: one `RoundReport` per secure sum of the last `start`.
+        reports: one `RoundReport` per secure sum of the last `start`, with groups one for each group.
 
     Raises:
         LocalError: a strategy that would be silently wrong, or settings that cannot be met; before anything is sent.
@@ -103,7 +102,8 @@ class SecureAggregation(Strategy):
             raise LocalError(f"SecureAggregation: {error}", hint=f"the settings are {', '.join(Settings.__dataclass_fields__)}") from None
         if any(isinstance(layer, SecureAggregation) for layer in compatibility.layers(strategy)):
             raise LocalError(_OUTERMOST, hint="SecureAggregation(Wrapper(FedAvg()))")
-        compatibility.check(strategy, uniform=self.settings.uniform)
+        compatibility.check(strategy, uniform=self.settings.uniform, groups=self.settings.group_size is not None)
+        self._check_privacy(strategy)
         self.strategy = strategy
         self._events = events if isinstance(events, EventLog) else EventLog(events)
         self._journal, self._accumulate = None if journal is None else Path(journal), accumulate
@@ -126,16 +126,24 @@ class SecureAggregation(Strategy):
         evaluate_config: ConfigRecord | None = None,
         evaluate_fn: EvaluateFn | None = None,
     ) -> Result:
-        """The inner strategy's `start`, on a secure grid. Arguments and result are Flower's."""
+        """The inner strategy's `start`, on a secure grid. Arguments and result are Flower's.
+
+        A differentially private run whose budget is used up ends early, with the model and the metrics of the rounds that there were.
+
+        Raises:
+            BudgetError: the budget has no room for a single round, also because of what was spent in this run before.
+        """
         secure = SecureGrid(
             grid,
             self.settings,
             weight_key=compatibility.weight_key(self.strategy),
-            journal=_journals.setdefault(grid, Journal()) if self._journal is None else Journal(self._journal),
+            journal=journal_of(grid) if self._journal is None else Journal(self._journal),
             events=self._events,
             roster=self._roster,
             forecast=Forecast(evaluates=compatibility.evaluates(self.strategy), rounds=num_rounds),
             accumulate=self._accumulate,
+            least_groups=compatibility.least_groups(self.strategy),
+            on_release=self._released,
         )
         self.reports = secure.reports
         if self.settings.mode is Mode.MALICIOUS:
@@ -149,9 +157,17 @@ class SecureAggregation(Strategy):
         try:
             if self._checkpoints is not None:
                 self._checkpoints.start(initial_arrays)
-            with _watched(inner, initial_arrays, self._save(secure)):
-                evaluated = None if evaluate_fn is None else self._evaluated(evaluate_fn)
-                result = inner.start(secure, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluated)
+            history = Result()
+            with _watched(inner, initial_arrays, self._save(secure), history):
+                evaluated = None if evaluate_fn is None else self._evaluated(evaluate_fn, history)
+                try:
+                    result = inner.start(secure, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluated)
+                except BudgetError as error:
+                    if not any(report.summed for report in secure.reports):
+                        raise
+                    log.warning("the run ends after round %d of %d: %s", error.last_round, num_rounds, error.message)
+                    self._events.emit("budget", server_round=error.last_round, spent=error.spent)
+                    result = history
             failure = None
             return result
         except Exception as error:
@@ -173,12 +189,26 @@ class SecureAggregation(Strategy):
             settings.max_weight,
         )
 
-    def _evaluated(self, evaluate_fn: EvaluateFn) -> EvaluateFn:
-        """The user's function, with its result in the event log."""
+    def _check_privacy(self, strategy: Strategy) -> None:
+        dp = self.settings.dp
+        if dp is not None and not dp.evaluate_metrics and compatibility.evaluates(strategy):
+            raise LocalError(
+                f"{type(strategy).__name__} has the parties evaluate, and nothing is said about what may leave of that under noise",
+                hint='set fraction_evaluate=0.0 and evaluate on the coordinator, or evaluate_metrics={"accuracy": (0, 1)} in DistributedDp',
+            )
+
+    def _released(self, release: DpRelease) -> None:
+        self._events.emit("release", **release.as_dict())
+        if self._checkpoints is not None:
+            self._checkpoints.released(release)
+
+    def _evaluated(self, evaluate_fn: EvaluateFn, history: Result) -> EvaluateFn:
+        """The user's function, with its result in the event log and in the history."""
 
         def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
             metrics = evaluate_fn(server_round, arrays)
             if metrics is not None:
+                history.evaluate_metrics_serverapp[server_round] = metrics
                 self._events.emit("evaluation", server_round=server_round, metrics=dict(metrics))
             return metrics
 
@@ -209,42 +239,49 @@ class SecureAggregation(Strategy):
         def save(server_round: int, arrays: ArrayRecord) -> None:
             if self._checkpoints is None:
                 return
-            report = next(report for report in reversed(secure.reports) if report.phase == "train")
-            path = self._checkpoints.save(server_round, arrays, report, secure.run.run_id, type(self.strategy).__name__)
-            self._events.emit("model", server_round=server_round, round=report.round, path=str(path), bytes=path.stat().st_size)
+            reports = [report for report in secure.last("train") if report.failure is None]
+            path = self._checkpoints.save(server_round, arrays, reports, secure.run.run_id, type(self.strategy).__name__)
+            self._events.emit("model", server_round=server_round, round=reports[0].round, path=str(path), bytes=path.stat().st_size)
 
         return save
 
 
 class _watched:
-    """Gives every model that the strategy's `aggregate_train` returns its dtypes back and tells `saved` about it, while inside.
+    """Inside, gives every model of the strategy's `aggregate_train` its dtypes back, tells `saved` about it and keeps the history.
 
     The instance is watched, not replaced: a strategy with a `start` of its own calls its own methods and keeps its own attributes.
     """
 
-    def __init__(self, strategy: Strategy, initial: ArrayRecord, saved: Callable[[int, ArrayRecord], None]) -> None:
-        self._strategy, self._saved = strategy, saved
+    def __init__(self, strategy: Strategy, initial: ArrayRecord, saved: Callable[[int, ArrayRecord], None], history: Result) -> None:
+        self._strategy, self._saved, self._history = strategy, saved, history
         self._dtypes = {name: np.dtype(array.dtype) for name, array in initial.items()}
-        self._own = vars(strategy).get("aggregate_train")
+        self._own = {name: vars(strategy)[name] for name in _WATCHED if name in vars(strategy)}
 
     def __enter__(self) -> None:
-        aggregate = self._strategy.aggregate_train
+        aggregate, evaluate, history = self._strategy.aggregate_train, self._strategy.aggregate_evaluate, self._history
 
         def aggregate_train(server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
             arrays, metrics = aggregate(server_round, replies)
+            if metrics is not None:
+                history.train_metrics_clientapp[server_round] = metrics
             if arrays is None:
                 return None, metrics
-            arrays = _with_dtypes(arrays, self._dtypes)
+            history.arrays = arrays = _with_dtypes(arrays, self._dtypes)
             self._saved(server_round, arrays)
             return arrays, metrics
 
-        vars(self._strategy)["aggregate_train"] = aggregate_train
+        def aggregate_evaluate(server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+            metrics = evaluate(server_round, replies)
+            if metrics is not None:
+                history.evaluate_metrics_clientapp[server_round] = metrics
+            return metrics
+
+        vars(self._strategy).update(dict(zip(_WATCHED, (aggregate_train, aggregate_evaluate), strict=True)))
 
     def __exit__(self, *_: object) -> None:
-        if self._own is None:
-            del vars(self._strategy)["aggregate_train"]
-        else:
-            vars(self._strategy)["aggregate_train"] = self._own
+        for name in _WATCHED:
+            del vars(self._strategy)[name]
+        vars(self._strategy).update(self._own)
 
 
 def _with_dtypes(arrays: ArrayRecord, dtypes: Mapping[str, np.dtype[Any]]) -> ArrayRecord:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Generator, Mapping
 
 from flwr.app import Error, Message, RecordDict
 
 from stfed.errors import DecodeError
 from stfed.flower import records
-from stfed.flower.courier import Courier
+from stfed.flower.courier import Courier, Exchange
 from stfed.flower.events import RoundReport
 from stfed.secagg.server import Enrolment
 
@@ -32,7 +32,7 @@ class Talk:
 
     Args:
         enrolment: nodes and their directory indices.
-        courier: moves the messages.
+        courier: tells the time, and moves the messages that are yielded to it.
         report: counts bytes and seconds.
         errors: takes the error replies, by node.
         light_timeout_s: how long a light step waits.
@@ -51,8 +51,8 @@ class Talk:
         add: Callable[[int, bytes], None],
         fail: Callable[[int, str], None],
         complete: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """A step whose messages and replies are ours alone.
+    ) -> Generator[Exchange, None, None]:
+        """A step whose messages and replies are ours alone; goes on when it is over.
 
         Args:
             step: its name, for the books.
@@ -66,7 +66,7 @@ class Talk:
         def read(index: int, content: RecordDict) -> None:
             add(index, self._report.received(step, records.message_of(content)))
 
-        self.exchange(step, contents, read, fail, complete=complete, timeout_s=self._light_timeout_s)
+        yield from self.exchange(step, contents, read, fail, complete=complete, timeout_s=self._light_timeout_s)
 
     def exchange(
         self,
@@ -80,7 +80,7 @@ class Talk:
         message_type: str = records.LIGHT_MESSAGE,
         group_id: str | None = None,
         elsewhere: Container[int] = (),
-    ) -> None:
+    ) -> Generator[Exchange, None, None]:
         """A step with whatever content, by directory index; `read` may raise a `DecodeError`, which fails the party.
 
         `elsewhere` are parties that are asked about another round: their errors are not this one's.
@@ -100,11 +100,11 @@ class Talk:
 
         self._report.trips += 1
         with self._report.timed(step, self._courier.now):
-            self._courier.exchange(
+            yield Exchange(
                 {self.nodes[index]: content for index, content in contents.items()},
                 message_type,
                 f"{step}-{self._report.round}" if group_id is None else group_id,
-                timeout_s=timeout_s,
-                on_reply=on_reply,
-                complete=complete,
+                timeout_s,
+                on_reply,
+                complete,
             )
