@@ -1,0 +1,1 @@
+"""analytics: what hospitals ask about their data before they train together."""

@@ -1,0 +1,1 @@
+"""survey: a Flower app that asks before it trains."""
