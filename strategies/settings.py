@@ -13,9 +13,9 @@ Config: TypeAlias = Mapping[str, bool | float | int | str]
 def secure(config: Config) -> dict[str, Any]:
     """The keyword arguments of `SecureAggregation` for this run config.
 
-    Keys: gamma, delta, ring-bits (or value-bits, where that is not 0), clip, max-weight; run-dir (folder for events and models), recipient
-    (a public key file; without one no model is sealed), signer (the coordinator's signing key file) and audit (an audit log), both of which
-    may be left empty.
+    Keys: gamma, delta, ring-bits (or value-bits, where that is not 0), clip, max-weight, group-size (0 for one sum over all); run-dir
+    (folder for events and models), recipient (a public key file; without one no model is sealed), signer (the coordinator's signing key
+    file) and audit (an audit log), both of which may be left empty.
     """
     value_bits = int(config.get("value-bits", 0))
     run_dir, recipient = Path(str(config["run-dir"]) or "runs/latest"), str(config["recipient"])
@@ -25,6 +25,7 @@ def secure(config: Config) -> dict[str, Any]:
         **({"value_bits": value_bits} if value_bits else {"ring_bits": int(config["ring-bits"])}),
         "clip": float(config["clip"]),
         "max_weight": float(config["max-weight"]),
+        "group_size": int(config.get("group-size", 0)) or None,
         "events": run_dir / "events.jsonl",
         "save": run_dir / "models" if recipient else None,
         "recipients": [recipient] if recipient else [],

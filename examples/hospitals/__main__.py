@@ -60,6 +60,13 @@ def hold_against(plain: Plain, secure: list[State], config: Config, console: Con
     rounds, allowed = len(secure) - 1, STATED * float(config["clip"])
     one = max(map(largest_difference, secure[1:], round_by_round(config, secure)))
     whole = max(map(largest_difference, secure[1:], plain.states[1:]))
+    meant = [
+        *(["the noise is meant to show"] if float(config.get("l2-clip", 0)) else []),
+        *(["the plain strategy compares single parties, the secure one groups"] if int(config.get("group-size", 0)) else []),
+    ]
+    if meant:
+        console.print(f"secure and plain differ by at most {one:.2e} a round: {', '.join(meant)}", highlight=False)
+        return True
     value_bits, ring_bits = int(config.get("value-bits", 0)), int(config["ring-bits"])
     if value_bits or ring_bits < 32:
         bits = f"{value_bits}-bit values" if value_bits else f"a ring of {ring_bits} bits"

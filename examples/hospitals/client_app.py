@@ -30,6 +30,7 @@ def train(msg: Message, context: Context) -> Message:
         seed=int(config["seed"]),
         server_round=msg.content["config"]["server-round"],
         party=int(context.node_config["partition-id"]),
+        proximal_mu=float(msg.content["config"].get("proximal-mu", 0.0)),
     )
 
     metrics = {"train_loss": train_loss, "num-examples": len(samples.y)}

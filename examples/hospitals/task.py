@@ -64,10 +64,23 @@ def make_model(dataset: str, seed: int) -> nn.Module:
 
 
 def train(
-    model: nn.Module, samples: Samples, *, epochs: int, lr: float, batch_size: int, seed: int, server_round: int, party: int
+    model: nn.Module,
+    samples: Samples,
+    *,
+    epochs: int,
+    lr: float,
+    batch_size: int,
+    seed: int,
+    server_round: int,
+    party: int,
+    proximal_mu: float = 0.0,
 ) -> float:
-    """Trains in place with SGD and momentum 0.9 and returns the mean loss of the last epoch."""
+    """Trains in place with SGD and momentum 0.9 and returns the mean loss of the last epoch, without the proximal term.
+
+    `proximal_mu` is FedProx's: mu / 2 times the squared distance from the model that came is part of the objective.
+    """
     order = torch.Generator().manual_seed(_number("batches", seed, server_round, party))
+    came = [parameter.detach().clone() for parameter in model.parameters()] if proximal_mu else []
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
     model.train()
     mean = 0.0
@@ -76,7 +89,8 @@ def train(
         for batch in torch.randperm(len(samples.y), generator=order).split(batch_size):
             optimizer.zero_grad()
             loss = functional.cross_entropy(model(samples.x[batch]), samples.y[batch])
-            loss.backward()
+            distance = sum(((own - its) ** 2).sum() for own, its in zip(model.parameters(), came, strict=False))
+            (loss + proximal_mu / 2 * distance).backward()
             optimizer.step()
             total += loss.item() * len(batch)
         mean = total / len(samples.y)

@@ -16,19 +16,24 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stfed.flower.device_arrays import device_arrays
+    from stfed.flower.dp import AdaptiveClipping, DistributedDp
     from stfed.flower.grid import SecureGrid
     from stfed.flower.mod import SecAggMod, secagg_mod
+    from stfed.flower.partial import Shared
     from stfed.flower.strategy import SecureAggregation
 
 _WHERE = {
+    "AdaptiveClipping": "dp",
+    "DistributedDp": "dp",
     "SecAggMod": "mod",
     "SecureAggregation": "strategy",
     "SecureGrid": "grid",
+    "Shared": "partial",
     "device_arrays": "device_arrays",
     "secagg_mod": "mod",
 }
 
-__all__ = ["SecAggMod", "SecureAggregation", "SecureGrid", "device_arrays", "secagg_mod"]
+__all__ = ["AdaptiveClipping", "DistributedDp", "SecAggMod", "SecureAggregation", "SecureGrid", "Shared", "device_arrays", "secagg_mod"]
 
 
 def __getattr__(name: str) -> object:

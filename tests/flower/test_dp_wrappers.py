@@ -1,9 +1,11 @@
-"""Flower's client-side differential privacy inside secure aggregation: SecureAggregation(DP(FedAvg)), clipping mods behind ours."""
+"""Flower's client-side differential privacy inside secure aggregation: SecureAggregation(DP(FedAvg)), clipping mods behind ours.
+
+tests/flower/test_matrix.py holds both wrappers against their plain runs.
+"""
 
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,39 +36,6 @@ def adaptive() -> DifferentialPrivacyClientSideAdaptiveClipping:
     return DifferentialPrivacyClientSideAdaptiveClipping(
         FedAvg(), noise_multiplier=0.5, num_sampled_clients=N, initial_clipping_norm=NORM, clip_norm_lr=0.2, clipped_count_stddev=0.3
     )
-
-
-def run(strategy: Strategy, grid: Any, rounds: int = 3) -> apps.Recorder:
-    """With the seed of Flower's noise fixed: the same noise for the same calls, so the noise is in the comparison too."""
-    recorder = apps.Recorder()
-    np.random.seed(5)
-    strategy.start(grid, apps.model(), rounds, evaluate_fn=recorder)
-    return recorder
-
-
-def alike(partition: int, arrays: apps.Arrays, server_round: int) -> apps.Trained:
-    """Every party has as many examples as the others, so that a plain run weights them as uniform weights do."""
-    return apps.update(partition, arrays, server_round), {"num-examples": 10, "train_loss": apps.loss_of(partition, server_round)}
-
-
-@pytest.mark.parametrize(
-    ("build", "mod", "train", "settings"),
-    [(fixed, fixedclipping_mod, apps.train, {}), (adaptive, adaptiveclipping_mod, alike, {"uniform": True})],
-    ids=["fixed", "adaptive"],
-)
-def test_a_clipping_wrapper_inside_equals_its_plain_run(
-    build: Callable[[], Strategy], mod: Any, train: Callable[..., apps.Trained], settings: dict[str, Any]
-) -> None:
-    inner, plain = build(), build()
-    secure = apps.secure(inner, **settings)
-    ours = run(secure, apps.secure_grid(N, app=apps.client_app(apps.secure_mod(), train_mods=[mod], train=train)))
-    theirs = run(plain, apps.plain_grid(N, app=apps.client_app(train_mods=[mod], train=train)))
-    # A clipped change is scaled by its norm, which an error of the model moves in proportion: at most a factor of 3 in three rounds.
-    allowed = 3 * sum(report.error_bound + 2 * apps.rounding(N, apps.model()) for report in secure.reports if report.phase == "train")
-    for mine, expected, before in zip(ours.models[1:], theirs.models[1:], theirs.models, strict=False):
-        assert apps.distance(mine, expected) <= allowed < apps.distance(expected, before) / 100
-    if build is adaptive:
-        assert inner.clipping_norm == plain.clipping_norm != NORM
 
 
 def test_adaptive_clipping_counts_parties_and_not_examples() -> None:

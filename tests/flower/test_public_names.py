@@ -14,7 +14,28 @@ from flwr.serverapp.strategy import Strategy
 from stfed.flower import SecureAggregation, SecureGrid, secagg_mod
 
 PUBLIC = {
-    "stfed.flower": ["SecAggMod", "SecureAggregation", "SecureGrid", "device_arrays", "secagg_mod"],
+    "stfed.flower": sorted(
+        ["AdaptiveClipping", "DistributedDp", "SecAggMod", "SecureAggregation", "SecureGrid", "Shared", "device_arrays", "secagg_mod"]
+    ),
+    "stfed.flower.analytics": [
+        "Analytics",
+        "AnswerPolicy",
+        "Category",
+        "Codebook",
+        "Count",
+        "Covariance",
+        "Crosstab",
+        "Frequencies",
+        "Histogram",
+        "Ledger",
+        "Mean",
+        "Number",
+        "Quantiles",
+        "Question",
+        "QuestionRefusedError",
+        "Variance",
+        "answer",
+    ],
     "stfed.testing": ["Fault", "FaultPlan", "InMemoryGrid", "SimulatedNode", "WireRecord"],
     "stfed.sealed.numpy": ["load", "load_file", "safe_open", "save", "save_file"],
     "stfed.sealed.torch": sorted(

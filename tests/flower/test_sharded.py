@@ -264,7 +264,7 @@ def test_through_flower_a_round_without_workers_fails_and_releases_nothing() -> 
 @pytest.fixture(scope="module")
 def ray_workers() -> Iterator[RayWorkers]:
     pytest.importorskip("ray")
-    with RayWorkers(2, timeout_s=60) as workers:
+    with RayWorkers(2, timeout_s=180) as workers:
         yield workers
 
 

@@ -1,28 +1,13 @@
-"""Every averaging strategy gives what its own plain run gives, within the encoding's stated error.
-
-How the tolerance comes about, for three rounds of the same ClientApps with and without the mod. Let e_t be the error of the secure mean of
-round t: the report's `error_bound`, plus the float32 roundings of Flower's averaging, once in each of the two runs (`rounding`). A party
-here adds a fixed change to whatever model it gets, so an error of the model passes through it unchanged and cancels in the difference
-d_t = mean - model that server optimisers look at: d_t is off by e_t and nothing else. With |d_t| <= D:
-
-- FedAvg, FedProx: the model is the mean, its error the sum of the e_t.
-- FedAvgM: v_t = beta v_(t-1) - d_t is off by E_t = beta E_(t-1) + e_t, the model by lr times the sum of the E_t.
-- FedAdam, FedAdagrad, FedYogi: the model moves by eta_t m_t / (s_t + tau). m_t is a sum of the d_t with weights that add up to
-  c = 1 - beta_1^t, off by c M with M = max e_t, and at most c D. s_t is the root of a weighted sum of squares of the d_t, for Adam and
-  Adagrad a Euclidean norm with weights that add up to q (1 - beta_2^t, or t) and so off by S_t = sqrt(q) M. FedYogi's sum has signs, the
-  same ones in both runs; it is off by at most 2 D M (1 - beta_2) t, and its root by S_t, the root of that. The quotient is then off by
-  c M / tau + c D S_t / tau^2.
-"""
+"""What a secure run keeps of a model and a strategy: dtypes, counters, weights, hooks (test_matrix.py has the strategies themselves)."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from flwr.app import ArrayRecord, ConfigRecord
-from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedProx, FedYogi, Strategy
+from flwr.serverapp.strategy import FedAvg, FedAvgM
 
 from stfed.flower import SecureAggregation
 from stfed.flower.events import RoundReport
@@ -30,96 +15,11 @@ from stfed.secagg.policy import Policy
 from tests.flower import apps
 
 N, ROUNDS = 5, 3
-LARGEST_DIFFERENCE = 0.25
-"""D. The changes are normal with deviation 0.1, their means over five parties stay below this; checked."""
-
-ETA, TAU, BETA_2 = 0.1, 0.1, 0.99
-Tolerance = Callable[[Sequence[float]], float]
-
-
-def added(errors: Sequence[float]) -> float:
-    return sum(errors)
-
-
-def with_momentum(rate: float, beta: float) -> Tolerance:
-    def tolerance(errors: Sequence[float]) -> float:
-        total = velocity = 0.0
-        for error in errors:
-            velocity = beta * velocity + error
-            total += rate * velocity
-        return total
-
-    return tolerance
-
-
-def adaptive(rate: Callable[[int], float], beta_1: float, root_error: Callable[[int, float], float]) -> Tolerance:
-    def tolerance(errors: Sequence[float]) -> float:
-        worst = max(errors)
-        return sum(
-            rate(t) * (1 - beta_1**t) * (worst / TAU + LARGEST_DIFFERENCE * root_error(t, worst) / TAU**2)
-            for t in range(1, len(errors) + 1)
-        )
-
-    return tolerance
-
-
-def adam_rate(t: int) -> float:
-    return ETA * math.sqrt(1 - BETA_2 ** (t + 1)) / (1 - 0.9 ** (t + 1))
-
-
-STRATEGIES: dict[str, tuple[Callable[[], Strategy], Tolerance]] = {
-    "FedAvg": (FedAvg, added),
-    "FedProx": (lambda: FedProx(proximal_mu=0.1), added),
-    "FedAvgM": (lambda: FedAvgM(server_learning_rate=0.7, server_momentum=0.9), with_momentum(0.7, 0.9)),
-    "FedAdam": (lambda: FedAdam(eta=ETA, tau=TAU, beta_2=BETA_2), adaptive(adam_rate, 0.9, lambda t, e: math.sqrt(1 - BETA_2**t) * e)),
-    "FedAdagrad": (lambda: FedAdagrad(eta=ETA, tau=TAU), adaptive(lambda t: ETA, 0.0, lambda t, e: math.sqrt(t) * e)),
-    "FedYogi": (
-        lambda: FedYogi(eta=ETA, tau=TAU, beta_1=0.9, beta_2=BETA_2),
-        adaptive(lambda t: ETA, 0.9, lambda t, e: math.sqrt(2 * LARGEST_DIFFERENCE * e * (1 - BETA_2) * t)),
-    ),
-}
 
 
 def errors(reports: Sequence[RoundReport], arrays: ArrayRecord, dtype: str = "float32") -> list[float]:
     """e_t of every train round."""
     return [report.error_bound + 2 * apps.rounding(N, arrays, dtype) for report in reports if report.phase == "train"]
-
-
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_a_secure_run_equals_the_plain_run(name: str) -> None:
-    build, tolerance = STRATEGIES[name]
-    secure_models, plain_models = apps.Recorder(), apps.Recorder()
-    strategy = apps.secure(build())
-    result = strategy.start(apps.secure_grid(N), apps.model(), ROUNDS, evaluate_fn=secure_models)
-    plain = build().start(apps.plain_grid(N), apps.model(), ROUNDS, evaluate_fn=plain_models)
-
-    changes = [apps.mean_of(range(N), apps.model(), t) for t in range(1, ROUNDS + 1)]
-    assert all(apps.distance(apps.model(), change) <= LARGEST_DIFFERENCE for change in changes)
-    e = errors(strategy.reports, apps.model())
-    for t in range(1, ROUNDS + 1):
-        allowed = tolerance(e[:t]) + t * apps.rounding(0, apps.model())
-        assert apps.distance(secure_models.models[t], plain_models.models[t]) <= allowed
-        moved = apps.distance(plain_models.models[t], plain_models.models[t - 1])
-        assert allowed < moved / 50, "the tolerance must be small against what a round changes, or this test shows nothing"
-    assert {array.dtype for array in result.arrays.values()} == {"float32"}
-    assert list(result.arrays) == list(plain.arrays) == list(apps.SHAPES)
-
-    for ours, theirs in (
-        (result.train_metrics_clientapp, plain.train_metrics_clientapp),
-        (result.evaluate_metrics_clientapp, plain.evaluate_metrics_clientapp),
-    ):
-        assert list(ours) == list(theirs) == [1, 2, 3]
-        for t in ours:
-            # A metric travels in steps of 2^-30; the rest is double precision.
-            assert dict(ours[t]) == pytest.approx(dict(theirs[t]), abs=2.0**-30)
-
-
-def test_the_comparison_sees_a_round_that_misses_one_party() -> None:
-    """The same comparison as above, red: one party less is far outside of the tolerance."""
-    strategy = apps.secure(FedAvg())
-    result = strategy.start(apps.secure_grid(N, {"action": "drop-reply", "node": 0, "step": "train"}), apps.model(), 1)
-    plain = FedAvg().start(apps.plain_grid(N), apps.model(), 1)
-    assert apps.distance(result.arrays, plain.arrays) > 1000 * sum(errors(strategy.reports, apps.model()))
 
 
 def test_a_strategy_that_adds_one_shows_that_its_own_code_runs() -> None:
@@ -206,6 +106,8 @@ def test_integers_and_masks_keep_their_dtype_and_get_the_rounded_mean() -> None:
 def test_a_torch_model_with_batch_norm_trains_as_in_the_plain_run() -> None:
     """Plain Flower makes a float64 of `num_batches_tracked` after the first round; here it stays the int64 that torch wants."""
     torch = pytest.importorskip("torch")
+
+    torch.set_num_threads(1)  # the model is tiny, and the machine may be busy
 
     def network():
         torch.manual_seed(0)
