@@ -2,7 +2,8 @@
 
 A plot is JSON: {"name", "title", "x", "y", "log": "x", "y", "xy" or "", "series": [{"name", "x": [...], "y": [...]}, ...]}. A series is
 drawn as points, with "line": true as a line, with "bars": true as bars beside those of the other series, with "stack": true on top of them;
-bars stand over words. Matplotlib comes with the extra `bench`; without it there are no plots and everything else works.
+bars stand over words. "style" is Matplotlib's, of a line. Instead of "series", "panels": [{"title", "series"}, ...] makes several axes with
+one legend, that of the first. Matplotlib comes with the extra `bench`; without it there are no plots and everything else works.
 """
 
 from __future__ import annotations
@@ -48,8 +49,44 @@ def draw(plot: Mapping[str, Any], path: Path) -> Path:
     """One plot, as PNG."""
     from matplotlib.figure import Figure
 
+    if "panels" in plot:
+        return _draw_panels(plot, path)
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
+    _draw_on(axes, plot)
+    figure.suptitle(plot["title"], fontsize=9)
+    if len(plot["series"]) > 1:
+        stacked = any(series.get("stack") for series in plot["series"])
+        place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if stacked else {}
+        axes.legend(fontsize=8, frameon=False, reverse=stacked, **place)
+    figure.savefig(path, dpi=_DPI)
+    return path
+
+
+def _draw_panels(plot: Mapping[str, Any], path: Path) -> Path:
+    """Axes beside each other, two in a row, with the legend below."""
+    from matplotlib.figure import Figure
+
+    panels = plot["panels"]
+    rows = -(-len(panels) // 2)
+    figure = Figure(figsize=(9, 3.2 * rows + 1), layout="constrained")
+    grid = figure.subplots(rows, 2, sharex=plot.get("share", True), sharey=True, squeeze=False)
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        _draw_on(axes, {**plot, **panel})
+        axes.set_title(panel["title"], fontsize=9)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for axes in grid.flat:
+        axes.label_outer()
+    figure.suptitle(plot["title"], fontsize=9)
+    handles, labels = grid.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    figure.savefig(path, dpi=_DPI)
+    return path
+
+
+def _draw_on(axes: Any, plot: Mapping[str, Any]) -> None:
+    """All series of one plot, on its axes."""
     log = plot.get("log", "")
     beside = [one for one in plot["series"] if one.get("bars")]
     heights = dict[Any, float]()
@@ -65,21 +102,15 @@ def draw(plot: Mapping[str, Any], path: Path) -> Path:
             axes.bar_label(bars, [number(value) for value in y], fontsize=7, padding=2)
             axes.set_xticks(range(len(x)), x, fontsize=8)
         else:
-            axes.plot(x, y, "-" if series.get("line") else "o", color=colour, label=label, markersize=4)
+            style = series.get("style", "-" if series.get("line") else "o")
+            axes.plot(x, y, style, color=colour, label=label, markersize=4)
     if "x" in log:
         axes.set_xscale("log")
     if "y" in log:
         axes.set_yscale("log")
     axes.set_xlabel(plot["x"])
     axes.set_ylabel(plot["y"])
-    figure.suptitle(plot["title"], fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
-    if len(plot["series"]) > 1:
-        stacked = any(series.get("stack") for series in plot["series"])
-        place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if stacked else {}
-        axes.legend(fontsize=8, frameon=False, reverse=stacked, **place)
-    figure.savefig(path, dpi=_DPI)
-    return path
 
 
 def draw_targets(lines: Sequence[tuple[str, Line]], path: Path) -> Path:

@@ -83,6 +83,7 @@ def test_quick_and_full_reach_the_sections(tmp_path: Path, sections: dict[str, s
 
 def test_a_section_that_hangs_is_ended(tmp_path: Path, sections: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "_LIMIT_S", 1.0)
+    monkeypatch.setattr(command, "_GOODBYE_S", 3.0)  # in the background of a shell, Ctrl-C is ignored, here and in the section
     outcome = command.run("hanging", sections["hanging"], tmp_path)
     assert not outcome.right
     assert "stopped after 1 s" in outcome.failure
