@@ -1,6 +1,6 @@
 """deployment: a SuperLink and eight SuperNodes as separate processes, TLS, SuperNode authentication, malicious mode, and what goes wrong.
 
-    python -m examples.deployment [FOLDER]
+    python -m examples.deployment [--wards N] [FOLDER]
 
 A SuperNode is killed in each phase of a round, the SuperLink is restarted, a stranger and somebody in the middle try to come in, and in the
 end everything that the coordinator ever received is searched for what the wards computed. The exit code is 0 only if all of it held.
@@ -24,6 +24,7 @@ from examples.deployment.rows import table
 from stfed.errors import StfedError
 
 WARDS = 8
+FEWEST = 7  # two are killed in one round, and five are the fewest that a ward's policy lets into a sum
 
 
 def main(arguments: list[str]) -> int:
@@ -35,7 +36,10 @@ def main(arguments: list[str]) -> int:
         "folder", nargs="?", type=Path, help="an empty or new folder for what every machine keeps; a temporary one if left out"
     )
     parser.add_argument("--crash", action="store_true", help="sign nobody off who is killed; Flower has to notice, which takes minutes")
+    parser.add_argument("--wards", type=int, default=WARDS, metavar="N", help=f"SuperNodes, {FEWEST} or more (default: %(default)s)")
     asked = parser.parse_args(arguments)
+    if asked.wards < FEWEST:
+        parser.error(f"--wards is at least {FEWEST}")
     console = Console(width=None if Console().is_terminal else 140, highlight=False)
     root = asked.folder or Path(tempfile.mkdtemp(prefix="stfed-deployment-"))
     if root.exists() and any(root.iterdir()):
@@ -48,7 +52,7 @@ def main(arguments: list[str]) -> int:
 
     try:
         with contextlib.ExitStack() as stack:
-            play = Play(stack, root.resolve(), WARDS, say, crash=asked.crash)
+            play = Play(stack, root.resolve(), asked.wards, say, crash=asked.crash)
             for act in acts(play):
                 act()
     except StfedError as error:
@@ -67,11 +71,13 @@ def acts(play: Play) -> list[Callable[[], None]]:
     return [
         play.open,
         lambda: play.secure_round(1, {"join": 0, "confirm": 1}),
-        lambda: play.secure_round(2, {"prepare": 2, "train": 3}),
-        lambda: play.secure_round(3, {"unmask": 4}, supervised=True),
+        lambda: play.secure_round(2, {"prepare": 2, "train": 3}, supervised=True),
         play.restart_superlink,
         play.control,
-        play.resumed_run,
+        play.new_run,
+        lambda: play.secure_round(3, {"unmask+prepare": 5}),
+        lambda: play.secure_round(4, {"unmask": 4}),
+        play.end_run,
         play.check_models,
         play.search,
     ]

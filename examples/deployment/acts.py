@@ -38,6 +38,8 @@ class Play:
 
     Attributes:
         rows: what was tried, and whether it held.
+        killed: round, step and ward.
+        earlier: rounds of the runs before this one.
     """
 
     stack: contextlib.ExitStack
@@ -47,6 +49,7 @@ class Play:
     crash: bool = False
     rows: list[Row] = field(default_factory=list)
     killed: list[tuple[int, str, SuperNode]] = field(default_factory=list)
+    earlier: int = 0
 
     def open(self) -> None:
         """Everybody starts: the SuperLink, the wards, and two who must not get in."""
@@ -70,22 +73,22 @@ class Play:
         self._strangers()
         self._wait_for_wards()
         self.say(f"{self.number} SuperNodes: online")
-        self._start_run(3, gated=True)
+        self._start_run(2, "first-run")
 
     def secure_round(self, number: int, kills: Mapping[str, int], *, supervised: bool = False) -> None:
         """One round, in which the SuperNodes named by index are killed at a step.
 
         Args:
             number: of the round.
-            kills: step -> ward.
+            kills: step -> ward. "unmask+prepare" is UNMASK with the next round's PREPARE riding on it.
             supervised: leave the last one to a supervisor that restarts it until the SuperLink takes it, as systemd does.
         """
         for step, index in kills.items():
-            (self.folders[index] / "hold" / step).touch()
+            (self.folders[index] / "hold" / _message(step)).touch()
         self._let_go(number - 1)
         for step, index in kills.items():
             ward = self.wards[index]
-            held = self.folders[index] / "hold" / (step + HELD)
+            held = self.folders[index] / "hold" / (_message(step) + HELD)
             self._wait(held.exists, f"{ward.name} never came to {step}")
             ward.kill()
             self.say(f"round {number}: SIGKILL to {ward.name}, which had answered {step.upper()} and not sent it")
@@ -94,7 +97,7 @@ class Play:
             if not self.crash and not (supervised and index == max(kills.values())):
                 ward.say_goodbye()
                 ward.start()
-        self._wait((self.coordinator.gate / f"{number}.done").exists, f"round {number} did not end")
+        self._wait((self.coordinator.gate / f"{number - self.earlier}.done").exists, f"round {number} did not end")
         event = self._events("round")[-1]
         self._note_kills(number, kills, event)
         if not supervised:
@@ -114,15 +117,22 @@ class Play:
         """The same app without TLS: malicious mode refuses, and plain averaging gives the search something to find."""
         self.rows += control_run(self.root / "control", self.folders[:3], self.say)
 
-    def resumed_run(self) -> None:
-        """A new run goes on from the last sealed model, with everybody; nobody dies, so its second round is as most rounds are."""
+    def new_run(self) -> None:
+        """A run that goes on from the last sealed model, with everybody."""
         missing = [ward for _, _, ward in self.killed if not ward.running()]
         for ward in missing:
             self.say(f"{ward.name}: let in again at attempt {self._supervise(ward)}")
         self._wait_for_wards()
-        self._start_run(2, gated=False)
-        self._wait(lambda: self.run.poll() is not None, "the resumed run did not end", during_run=False)
-        events = self._events("round")[-2:]
+        self.earlier = len(self._events("round"))
+        for file in self.coordinator.gate.iterdir():
+            file.unlink()
+        self._start_run(2, "new-run")
+
+    def end_run(self) -> None:
+        """After the last round; what became of those who were killed."""
+        self._let_go(len(self._events("round")))
+        self._wait(lambda: self.run.poll() is not None, "the new run did not end", during_run=False)
+        events = self._events("round")[self.earlier :]
         self.say(f"the new run: {len(events)} rounds done, {[len(event['summed']) for event in events]} of {self.number} wards in the sums")
         self._note_returns()
         self._count_trips(int(self._events("start")[-1]["run"]))
@@ -189,15 +199,15 @@ class Play:
             self.rows.append(Row("at the start", what, f"no connection: {wanted}" if held else "let in", held))
             self.say(f"{what}: {'no connection' if held else 'LET IN'}")
 
-    def _start_run(self, rounds: int, *, gated: bool) -> None:
-        self.run_name = "gated-run" if gated else "resumed-run"
-        config = self.coordinator.run_config(rounds, gated=gated)
+    def _start_run(self, rounds: int, name: str) -> None:
+        self.run_name = name
+        config = self.coordinator.run_config(rounds, gated=True)
         self.run: subprocess.Popen[bytes] = self.operator.run(scene.APP, config, self.run_name)
         self.stack.callback(self.run.kill)
         self.say(f"flwr run: {rounds} secure rounds in malicious mode")
 
     def _let_go(self, number: int) -> None:
-        (self.coordinator.gate / f"{number}.go").touch()
+        (self.coordinator.gate / f"{number - self.earlier}.go").touch()
 
     def _wait(self, condition: Callable[[], bool], otherwise: str, *, during_run: bool = True) -> None:
         def there() -> bool:
@@ -232,25 +242,40 @@ class Play:
             ward = self.wards[index]
             # Whoever sent its masked vector is in the sum, whatever becomes of it afterwards.
             counted = ward.node_id in event["summed"]
-            held = failure is None and counted == (step in ("confirm", "unmask"))
+            held = failure is None and counted == (_message(step) in ("confirm", "unmask"))
             text = str(failure) if failure else f"{summed} of {self.number} summed, {'with' if counted else 'without'} {ward.name}"
             self.rows.append(Row(f"round {number}", f"SIGKILL to {ward.name} in {step.upper()}", text, held))
         self.say(f"round {number}: {'done' if failure is None else 'FAILED'}, {summed} of {self.number} wards in the sum")
 
     def _count_trips(self, run: int) -> None:
-        """What a ward got in a round without JOIN, as the SuperLink counted it: nothing for PREPARE, which rode on the UNMASK before."""
+        """What the wards got in the last round, counted by the SuperLink: PREPARE rode on the UNMASK before, and comes alone only to the
+        one that was not heard.
+        """
         trips = self.ledger.trips(run)
         last = max(index for index, trip in enumerate(trips) if trip.step.startswith("unmask"))
         before = max(index for index, trip in enumerate(trips[:last]) if trip.step.startswith("unmask"))
-        steady = trips[before + 1 : last + 1]
-        steps = [trip.step.partition("-")[0] or "train" for trip in steady]
-        held = steps == ["train", "confirm", "unmask"] and all(len(trip.passages) == self.number for trip in steady)
-        text = f"{len(steps)} a round: {', '.join(map(str.upper, steps))}"
+        again, *steady = trips[before + 1 : last + 1]
+        steps = [trip.step.partition("-")[0] or "train" for trip in (again, *steady)]
+        unheard = [ward.node_id for _, step, ward in self.killed if step != _message(step)]
+        held = steps == ["prepare", "train", "confirm", "unmask"] and [str(passage.node) for passage in again.passages] == unheard
+        held = held and all(len(trip.passages) == self.number - len(unheard) for trip in steady)
+        first, *others = map(str.upper, steps)
+        text = f"{len(steady)} a round: {', '.join(others)}; {first} to {len(again.passages)} of {self.number}"
         self.rows.append(Row("the new run", "messages to a ward, counted by the SuperLink", text, held))
 
     def _note_returns(self) -> None:
+        """Who was killed is in the next round; only who had prepared it already is not, because its keys for it died with its SuperNode."""
         rounds = self._events("round")
-        for number, _, ward in self.killed:
-            back = [index + 1 for index, event in enumerate(rounds) if index + 1 > number and ward.node_id in event["summed"]]
-            text = f"back in round {back[0]}" if back else "never came back"
-            self.rows.append(Row(f"round {number}", f"{ward.name} restarted", text, bool(back)))
+        for number, step, ward in self.killed:
+            if number == len(rounds):
+                continue
+            following, prepared = rounds[number], step != _message(step)
+            reason = following["dropped"].get(ward.node_id, {}).get("detail", "")
+            back, lost = ward.node_id in following["summed"], "StateLostError" in reason
+            text = f"back in round {number + 1}" if back else f"out of round {number + 1}: {'its keys are gone' if lost else reason}"
+            self.rows.append(Row(f"round {number}", f"{ward.name} restarted", text, lost if prepared else back))
+
+
+def _message(step: str) -> str:
+    """The step of the message that a kill waits for: without what rides on it."""
+    return step.partition("+")[0]

@@ -39,6 +39,7 @@ from stfed.secagg.refusals import (
     CohortTooSmallError,
     ConfirmationError,
     ContentReuseError,
+    DirectoryError,
     NotAMemberError,
     OtherSurvivorsError,
     ParametersError,
@@ -48,6 +49,7 @@ from stfed.secagg.refusals import (
     StateLostError,
     SurvivorsError,
     UnknownPartyError,
+    WrongRoundError,
     WrongStepError,
 )
 from stfed.secagg.roster import PartyRoster
@@ -108,11 +110,18 @@ def policy_of(setting: Setting) -> Policy:
 
 
 class Real:
-    """Real parties that stand for a setting, and a coordinator that keeps everything."""
+    """Real parties that stand for a setting, and a coordinator that keeps everything.
 
-    def __init__(self, setting: Setting, without: Without = frozenset()) -> None:
+    Args:
+        setting: the numbers.
+        without: rules that are taken out.
+        riding: whether every UNMASK has the PREPARE of the next round on it. To the model that is the same event: what is asked of this
+            round afterwards is refused as it was.
+    """
+
+    def __init__(self, setting: Setting, without: Without = frozenset(), *, riding: bool = False) -> None:
         assert not setting.roster, "one cohort"
-        self.setting, self.without, self.h = setting, without, setting.honest
+        self.setting, self.without, self.h, self.riding = setting, without, setting.honest, riding
         members_of_roster = setting.n
         if setting.counted >= 0:  # gamma N rounds up to C, gamma n to what the parties count
             members_of_roster = next(size for size in range(setting.n, 99) if ceil(gamma_of(setting) * size) == setting.corrupt)
@@ -257,9 +266,21 @@ class Real:
                 under = bytes(32) if any_t else transcript
                 listed[corrupt] = signing.sign_survivors(identity, self.header, under, survivors)
         request = UnmaskRequest(header=self.header, survivors=survivors, confirmations=tuple(sorted(listed.items())))
-        reply = UnmaskReply.decode(self._answer(party, request.encode()))
+        reply = UnmaskReply.decode(self._released(party, request.encode()))
         for (dealer, which), (of, share) in zip(self.trained_with[party].items(), reply.shares, strict=True):
             self.shares.setdefault((dealer, which, of), {})[party] = share
+
+    def _released(self, party: int, request: bytes) -> bytes:
+        if not self.riding:
+            return self._answer(party, request)
+        following = replace(self.facts, header=replace(self.header, round=self.header.round + 1))
+        released, prepared = self._party(party).unmask_and_prepare(request, following.request(()).encode())
+        if released in self.answers:
+            raise ResentError
+        assert isinstance(prepared, bytes)
+        assert isinstance(self._state(party), Prepared)
+        self.answers.add(released)
+        return released
 
     # --- what comes of it ----------------------------------------------------------------------------------------------------------------
 
@@ -453,6 +474,9 @@ def taken_out(without: Without) -> Iterator[None]:
         yield
 
 
-def refused_by(rules: set[Rule]) -> tuple[type[Exception], ...]:
-    """What a party may raise that breaks these rules."""
-    return tuple(chain.from_iterable(REFUSED_BY[rule] for rule in rules))
+def refused_by(rules: set[Rule], *, riding: bool = False) -> tuple[type[Exception], ...]:
+    """What a party may raise that breaks these rules; with `riding`, also because it is in the next round already: then the first PREPARE
+    is no resend any more, and has a directory that the party knows.
+    """
+    ahead = (WrongRoundError, DirectoryError) if riding and rules & {Rule.ORDER, Rule.ONCE_PREPARE, Rule.ONCE_TRAIN} else ()
+    return (*chain.from_iterable(REFUSED_BY[rule] for rule in rules), *ahead)

@@ -47,7 +47,7 @@ def test_with_the_rules_the_real_party_refuses_at_the_step_at_which_the_model_do
 
 
 def refuses(real: Real, action: Action, broken: set[Rule]) -> None:
-    with pytest.raises((*refused_by(broken), ResentError)) as caught:
+    with pytest.raises((*refused_by(broken, riding=real.riding), ResentError)) as caught:
         real.does(action)
     if caught.type is ResentError:
         assert broken & {Rule.ONCE_PREPARE, Rule.ONCE_CONFIRM, Rule.ONCE_UNMASK}
@@ -56,10 +56,11 @@ def refuses(real: Real, action: Action, broken: set[Rule]) -> None:
 WALKS = [Setting(4, 1, 3, 3), Setting(5, 1, 3, 2), Setting(5, 0, 3, 3), Setting(6, 2, 4, 2)]
 
 
+@pytest.mark.parametrize("riding", [False, True], ids=["alone", "with PREPARE on UNMASK"])
 @pytest.mark.parametrize("setting", WALKS, ids=str)
-def test_on_random_walks_real_parties_answer_exactly_what_the_model_answers(setting: Setting) -> None:
+def test_on_random_walks_real_parties_answer_exactly_what_the_model_answers(setting: Setting, riding: bool) -> None:
     rng = random.Random(str(setting))
-    model, real = Model(setting), Real(setting)
+    model, real = Model(setting), Real(setting, riding=riding)
     start = real.mark()
     answered = dict.fromkeys((Prepare, Train, Confirm, Unmask), 0)
     refused: set[Rule] = set()

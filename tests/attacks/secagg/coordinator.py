@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from flwr.app import RecordDict
 
 from stfed.encoding import EncodingPlan, MetricSchema, unpack_vector
+from stfed.errors import DecodeError
 from stfed.flower import records
 from stfed.secagg.directory import Directory
 from stfed.secagg.messages import (
@@ -252,15 +254,27 @@ class Coordinator(World):
             found[party] = sign_survivors(self.parties[party].key.ed25519, view.facts.header, view.transcript, survivors)
         return tuple(sorted(found.items()))
 
-    def unmask(self, index: int, survivors: Parties, confirmations: tuple[tuple[int, bytes], ...] | None = None, **header: Any) -> Unmask:
-        """A party's shares."""
+    def unmask(
+        self,
+        index: int,
+        survivors: Parties,
+        confirmations: tuple[tuple[int, bytes], ...] | None = None,
+        riding: RoundFacts | None = None,
+        **header: Any,
+    ) -> Unmask:
+        """A party's shares; with `riding`, the PREPARE of that round is on the same message, and its reply is kept if there is one."""
         facts, heard = self.told[index], self.heard[self.told[index].header.round]
         if confirmations is None:
             confirmations = self.confirmations(index, survivors) if self.malicious else ()
         request = UnmaskRequest(header=replace(facts.header, **header), survivors=survivors, confirmations=confirmations)
-        unmask = Unmask.decode(self.light(self.parties[index], request.encode()))
+        offered = None if riding is None else riding.request(()).encode()
+        reply = self.parties[index].ask(records.light(request.encode(), riding=offered))
+        unmask = Unmask.decode(records.message_of(reply))
         for dealer, (of, share) in zip(heard.views[index].dealers, unmask.shares, strict=True):
             heard.released[dealer, of][index] = share
+        if riding is not None:
+            with suppress(DecodeError):  # refused
+                self.heard[riding.header.round].prepares[index] = prepare_from(records.prepare_in(reply)), riding
         return unmask
 
     def ended(self, survivors: Parties | None = None, among: Iterable[int] | None = None) -> None:

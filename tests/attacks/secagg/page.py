@@ -43,7 +43,7 @@ The scripts are functions in the modules of the last column; `pytest tests/attac
 NOT_COVERED = """## What is not covered
 
 - What the sum itself tells, and what the sums of many rounds tell together. The very same message twice is refused; a coordinator that
-  changes one number of it gets two sums whose difference is the update of whoever is in one of them. Noise is not added yet.
+  changes one number of it gets two sums whose difference is the update of whoever is in one of them. Noise bounds that (docs/privacy.md).
 - A party's own machine. Whoever has its memory has its data. The disk alone tells nothing, and a disk that is put back is noticed; a whole
   machine that is set back to an earlier moment, memory included, cannot notice it.
 - The ClientApp's code. In Flower it may come from the SuperLink. A coordinator that can change what parties run needs no attack on what

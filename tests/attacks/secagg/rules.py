@@ -52,7 +52,7 @@ PUBLISHED: dict[str, Rule] = {
         "So et al., AAAI 2023",
         "Refused is the very same message twice, and an encoding that changes. **Not covered** is everything less exact: a coordinator "
         "that changes one number of the config, or one bit of the model, has another message, and sums with and without a party differ by "
-        "its update. Cohorts that tell nothing by their differences are work to come, and so is noise.",
+        "its update. Noise bounds what differences tell (docs/privacy.md).",
     ),
     "S11": Rule(
         "Models built to leak through a sum",
@@ -63,7 +63,9 @@ PUBLISHED: dict[str, Rule] = {
     "S12": Rule(
         "What an honest sum itself tells",
         "Ngo et al. 2024 and others: a sum is not differentially private",
-        "**Not covered**: the sum is what the coordinator is meant to see. Noise that the parties add before masking is work to come.",
+        "In a differentially private run the parties add noise before they mask. A party whose policy has a `noise_multiplier` refuses "
+        "sums with less, and no party unmasks one over fewer than the noise is made for (`tests/flower/test_dp.py`). **Not covered** "
+        "without noise: the sum is what the coordinator is meant to see.",
     ),
     "S13": Rule(
         "Malformed and poisoned vectors",
