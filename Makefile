@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STAMP  := $(VENV)/.installed
 
+# The tests start hundreds of processes that import the same modules. Compiled once is enough, whatever the caller's shell says.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run run-digits deploy-demo formal test check lint types bench bench-quick bench-files vectors clean
 
@@ -23,8 +26,9 @@ deploy-demo: $(STAMP)  ## a SuperLink and eight SuperNodes with TLS, in maliciou
 formal: $(STAMP)  ## every schedule of a small round against a lying coordinator, in a model checker
 	$(BIN)/python -m tests.formal
 
+# One worker more than CI has cores: tests of deployments wait for much of their time.
 test: lint types  ## everything that CI checks: lint, types, import contract, all tests, the wheel
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 check: lint types  ## the quick checks only
 
@@ -54,11 +58,12 @@ clean:  ## remove what make made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # torch first and by its exact version: a range, or torch as somebody's dependency, would fetch the newest build with its CUDA libraries.
+# Compiled is what is imported, when it is: a fifth of the modules.
 $(STAMP): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (once)"
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install --upgrade -c constraints.txt pip
-	@$(PIP) install -c constraints.txt "$$(grep '^torch==' constraints.txt)"
-	@$(PIP) install -c constraints.txt --editable '.[all,dev]'
+	@$(PIP) install --no-compile -c constraints.txt "$$(grep '^torch==' constraints.txt)"
+	@$(PIP) install --no-compile -c constraints.txt --editable '.[all,dev]'
 	@touch $(STAMP)
