@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from benchmarks.line import Line, Section
 from benchmarks.stopwatch import progress
 from stfed.crypto.keystream import random_filler
-from stfed.dp import calibrate_noise, epsilon_of
+from stfed.dp import calibrate_noise, epsilon_of, norm_bound_squared
 from stfed.encoding import EncodingPlan, Vector, decode_sum, encode_update
 from stfed.encoding.metrics import MetricSchema
 from stfed.encoding.tensors import TensorSpec
@@ -119,8 +119,11 @@ class Case:
         """What a party without a canary sends: shape (trials, d), in ring units."""
         found = []
         for start in range(0, trials, _AT_ONCE):
-            count = min(_AT_ONCE, trials - start)
-            long = replace(self.plan, tensors=(TensorSpec("w", "float64", (count * self.plan.vector_length,)),))
+            count, noise = min(_AT_ONCE, trials - start), self.plan.noise
+            assert noise is not None
+            size = count * self.plan.vector_length
+            noise = replace(noise, norm_bound_squared=norm_bound_squared(noise.clip, self.plan.scale, size))  # zeros are short
+            long = replace(self.plan, tensors=(TensorSpec("w", "float64", (size,)),), noise=noise)
             nothing = {"w": np.zeros(long.vector_length)}
             vector = encode_update(long, nothing, nothing, 1, {}, fill).vector
             found.append(centred(vector.ring, long.ring_bits).reshape(count, -1))

@@ -374,9 +374,9 @@ def _no_check(*_: Any, **__: Any) -> None:
 def _not_checked(what: str) -> Callable[[pytest.MonkeyPatch], None]:
     original = Policy.check_alive
 
-    def check_alive(self: Policy, alive: int, n: int, k: int, of: str) -> None:
+    def check_alive(self: Policy, alive: int, n: int, k: int, of: str, **promised: int) -> None:
         if of != what:
-            original(self, alive, n, k, of)
+            original(self, alive, n, k, of, **promised)
 
     return lambda patch: patch.setattr(Policy, "check_alive", check_alive)
 
