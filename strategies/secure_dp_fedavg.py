@@ -7,6 +7,8 @@ metric leaves: accuracy is the coordinator's own, on public data.
 - `epsilon`, `dp-delta`: what all rounds together may cost. The run stops before it would cost more.
 - `noise-multiplier`: the noise's deviation by `l2-clip`. 0: as much as epsilon takes for `num-server-rounds`.
 - `l2-clip`: about the norm that updates have. Larger ones are scaled down, and the noise grows with it.
+- `adaptive-quantile`: the share of parties whose norm is to be within the clip, which follows it from round to round then (Andrew, Thakkar,
+  McMahan, Ramaswamy, NeurIPS 2021), so that a wrong `l2-clip` mends itself. 0: it stays.
 
 Noise is one amount a round, however many parties share in it: ten hospitals drown in what a thousand do not notice. docs/privacy.md.
 """
@@ -16,7 +18,7 @@ from __future__ import annotations
 from flwr.serverapp.strategy import FedAvg, Strategy
 
 from stfed.flower import SecureAggregation
-from stfed.flower.dp import DistributedDp
+from stfed.flower.dp import AdaptiveClipping, DistributedDp
 from strategies.settings import Config, secure
 
 
@@ -32,6 +34,7 @@ def build(config: Config) -> Strategy:
         noise_multiplier=float(config.get("noise-multiplier", 0.0)) or None,
         epsilon=float(config.get("epsilon", 0.0)) or None,
         delta=float(config["dp-delta"]),
+        adaptive=AdaptiveClipping(quantile=quantile) if (quantile := float(config.get("adaptive-quantile", 0.0))) else None,
     )
     # The ring, the clip of a coordinate and the largest weight follow from the noise.
     settings = {name: value for name, value in secure(config).items() if name not in ("ring_bits", "value_bits", "clip", "max_weight")}

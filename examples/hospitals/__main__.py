@@ -37,6 +37,10 @@ def main(arguments: list[str]) -> int:
         print(f"error: {error.message}", *(() if error.hint is None else (f"hint: {error.hint}",)), sep="\n", file=sys.stderr)
         return 1
     config = tomllib.loads(config_path.read_text())
+    if task.shared(config) is not None:
+        console.print("\nEvery hospital has a model of its own, of which the files have the shared part.")
+        print_files(console, folder)
+        return 0
     console.print("\nThe same training again, without secure aggregation and alone, to compare...", style="dim")
     plain, secure = plain_run(config), secure_states(folder, config)
     last = task.make_model(config["dataset"], config["seed"])

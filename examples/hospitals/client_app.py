@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from examples.hospitals import task
 from examples.hospitals.data import Split, partitions
-from stfed.flower import secagg_mod
+from stfed.flower import Shared, secagg_mod
 
 # Flower ClientApp
 app = ClientApp(mods=[secagg_mod])
@@ -19,7 +20,7 @@ def train(msg: Message, context: Context) -> Message:
     config = context.run_config
     samples = _open(msg, context, "train").train
     model = task.make_model(str(config["dataset"]), int(config["seed"]))
-    model.load_state_dict(msg.content["arrays"].to_torch_state_dict())
+    shared = _load(model, msg, context)
 
     train_loss = task.train(
         model,
@@ -34,7 +35,10 @@ def train(msg: Message, context: Context) -> Message:
     )
 
     metrics = {"train_loss": train_loss, "num-examples": len(samples.y)}
-    content = RecordDict({"arrays": ArrayRecord(model.state_dict()), "metrics": MetricRecord(metrics)})
+    if shared is not None:
+        shared.keep_local(model, context)
+    arrays = ArrayRecord(model.state_dict()) if shared is None else shared.arrays(model)
+    content = RecordDict({"arrays": arrays, "metrics": MetricRecord(metrics)})
     return Message(content=content, reply_to=msg)
 
 
@@ -44,12 +48,23 @@ def evaluate(msg: Message, context: Context) -> Message:
     config = context.run_config
     samples = _open(msg, context, "evaluate").test
     model = task.make_model(str(config["dataset"]), int(config["seed"]))
-    model.load_state_dict(msg.content["arrays"].to_torch_state_dict())
+    _load(model, msg, context)
 
     eval_loss, eval_acc = task.evaluate(model, samples)
 
     metrics = {"eval_loss": eval_loss, "eval_acc": eval_acc, "num-examples": len(samples.y)}
     return Message(content=RecordDict({"metrics": MetricRecord(metrics)}), reply_to=msg)
+
+
+def _load(model: torch.nn.Module, msg: Message, context: Context) -> Shared | None:
+    """Gives the model what came with the message and, where only some tensors are shared, what this hospital kept of the others."""
+    shared = task.shared(context.run_config)
+    if shared is None:
+        model.load_state_dict(msg.content["arrays"].to_torch_state_dict())
+    else:
+        shared.load(model, msg.content["arrays"])
+        shared.restore_local(model, context)
+    return shared
 
 
 def _open(msg: Message, context: Context, step: str) -> Split:

@@ -7,12 +7,14 @@ thread: the models are so small that more would only cost time, and the order of
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from examples.hospitals.data import Samples
+from stfed.flower import Shared
 
 torch.set_num_threads(1)
 
@@ -61,6 +63,12 @@ def make_model(dataset: str, seed: int) -> nn.Module:
         if dataset in ("digits", "mnist"):
             return Cnn(side=8 if dataset == "digits" else 28, classes=10)
     raise ValueError(f"no data set {dataset!r}: choose breast-cancer, digits or mnist")
+
+
+def shared(config: Mapping[str, bool | float | int | str]) -> Shared | None:
+    """The tensors that leave a hospital, by the patterns of `shared-tensors`; None if all do."""
+    patterns = str(config.get("shared-tensors", "")).split()
+    return Shared(*patterns) if patterns else None
 
 
 def train(

@@ -152,6 +152,13 @@ class Noise:
         """
         return math.sqrt(max(self.survivors - corrupt, 0) * self.share_variance / self.norm_bound_squared)
 
+    def hidden_votes(self, corrupt: int) -> float:
+        """The deviation of the noise on the count of norm bits, in parties; infinite if none are sent.
+
+        A bit at its bounds is twice `amplitude` apart, and the noise's deviation is the multiplier times the whole norm, or a little more.
+        """
+        return self.multiplier(corrupt) * self.clip / (2 * self.amplitude) if self.norm_bit else math.inf
+
     def values(self, metrics: Mapping[str, object], *, within: bool) -> NDArray[np.float64]:
         """The bounded numbers as they lie in the vector, in units of the model.
 

@@ -29,11 +29,11 @@ REFUSED: dict[type[Strategy], tuple[str, str]] = {
     flower.FedXgbCyclic: ("it passes one party's trees to the next one, which is no sum", "secure aggregation is for models of numbers"),
     flower.DifferentialPrivacyServerSideFixedClipping: (
         _ONE_BY_ONE,
-        "use DifferentialPrivacyClientSideFixedClipping and fixedclipping_mod",
+        "use dp=DistributedDp(...), or DifferentialPrivacyClientSideFixedClipping and fixedclipping_mod",
     ),
     flower.DifferentialPrivacyServerSideAdaptiveClipping: (
         _ONE_BY_ONE,
-        "use DifferentialPrivacyClientSideAdaptiveClipping and adaptiveclipping_mod",
+        "use dp=DistributedDp(...), or DifferentialPrivacyClientSideAdaptiveClipping and adaptiveclipping_mod",
     ),
 }
 

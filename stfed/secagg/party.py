@@ -280,11 +280,12 @@ class Party:
         """
         pins = dict(record.pins)
         plan = EncodingPlan.decode(message.plan)
-        digest = hashlib.sha256(plan.pinned(clip_may_move=self.policy.noise_multiplier is not None)).digest()
+        digest = hashlib.sha256(plan.pinned(clip_may_move=self._rules.lets_clip_move(plan))).digest()
         if self.policy.fixed_encoding and pins.setdefault(message.phase, digest) != digest:
             raise PlanError(
                 f"the encoding for {message.phase.name.lower()} is another one than in the first round of this run",
-                hint="adaptive clipping takes parties whose policy has a noise_multiplier"
+                hint="adaptive clipping takes noise that hides a party in a count of parties (raise scalar_share or the noise), or parties "
+                "whose policy has a noise_multiplier"
                 if plan.noise is not None
                 else "keep clip, max_weight, ring_bits and the model's tensors the same for the whole run",
             )

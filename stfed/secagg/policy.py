@@ -249,6 +249,17 @@ class Policy:
                 hint="raise noise_multiplier, or compare gamma",
             )
 
+    def lets_clip_move(self, plan: EncodingPlan) -> bool:
+        """Whether the coordinator may change a noised plan's clip from round to round.
+
+        What the clip decides is counted (`Noise.norm_bit`), and counts at one clip after another ask one question after another. Where this
+        party asks for noise, they have their price in what it has agreed to; elsewhere they need noise that hides a party in each count.
+        """
+        if plan.noise is None:
+            return False
+        corrupt = corrupt_parties(plan.parties, self.gamma, self.roster)
+        return self.noise_multiplier is not None or plan.noise.hidden_votes(corrupt) >= 1
+
     def check_round(self, round_: int) -> None:
         """Refuses a round over the limit.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -168,11 +169,24 @@ def test_the_clip_follows_the_norms() -> None:
     assert all(-0.5 < report.within < 1.5 for report in secure.reports if report.within is not None)
 
 
-def test_the_clip_moves_only_where_parties_ask_for_noise() -> None:
-    secure = private(adaptive=AdaptiveClipping())
+def test_the_clip_moves_only_where_noise_hides_a_party_in_the_count_or_parties_ask_for_noise() -> None:
+    secure = private(adaptive=AdaptiveClipping(), noise_multiplier=0.5)
     with pytest.raises(QuorumError):
         run(secure, rounds=2)
     assert any("the encoding for train is another one" in drop["detail"] for drop in secure.reports[1].dropped.values())
+    run(private(adaptive=AdaptiveClipping(), noise_multiplier=0.7), rounds=2)
+    run(private(adaptive=AdaptiveClipping(), noise_multiplier=0.5), apps.secure_grid(N, policy=Policy(noise_multiplier=0.4)), rounds=2)
+
+
+def test_how_well_the_noise_hides_a_vote() -> None:
+    noise = (
+        Settings(dp=DistributedDp(l2_clip=1.0, noise_multiplier=1.0, adaptive=AdaptiveClipping()), uniform=True)
+        .plan({"w": np.zeros(3)}, N)
+        .noise
+    )
+    assert noise is not None
+    assert noise.hidden_votes(1) == pytest.approx(math.hypot(1.0, 0.3) / 0.6, rel=1e-3)
+    assert replace(noise, norm_bit=False, scalar_clip=0.0).hidden_votes(1) == math.inf
 
 
 def test_what_one_run_spends_is_spent_for_the_next_on_the_same_grid() -> None:

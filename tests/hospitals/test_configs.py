@@ -79,7 +79,21 @@ def test_a_config_runs_its_recipe(name: str, tmp_path: Path, monkeypatch: pytest
     assert SHOWS[config["strategy"]](events, config)
     summed = {at: sum(len(event["summed"]) for event in trained(events) if event["server_round"] == at) for at in (1, 2)}
     assert set(summed.values()) == {config["num-parties"] - config["drop-per-round"]}
-    assert len({json.dumps(event["metrics"]) for event in events if event["event"] == "evaluation"}) == ROUNDS + 1, "the model stays"
+    evaluations = {json.dumps(event["metrics"]) for event in events if event["event"] == "evaluation"}
+    assert len(evaluations) == (0 if config["shared-tensors"] else ROUNDS + 1), "the model stays"
+
+
+def test_a_head_that_is_not_shared_stays_at_each_hospital(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STFED_STATE_DIR", str(apps.scratch()))
+    config = {**shortened("personal", drop_per_round=0), "run-dir": str(tmp_path)}
+    grid = InMemoryGrid(client_app.app, config["num-parties"], run_config=config, describe=describe)
+    server_app.app(grid, Context(grid.run.run_id, 1, {}, RecordDict(), config))
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    model = task.make_model(config["dataset"], config["seed"])
+    assert {event["parameters"] for event in trained(events)} == {sum(tensor.numel() for tensor in model.hidden.state_dict().values())}
+    heads = [next(iter(grid.node(party).context.state.array_records.values())) for party in range(config["num-parties"])]
+    assert all(set(head) == {"out.weight", "out.bias"} for head in heads)
+    assert len({head["out.bias"].numpy().tobytes() for head in heads}) == config["num-parties"]
 
 
 def test_every_recipe_has_a_config_and_every_config_a_recipe() -> None:
