@@ -121,7 +121,7 @@ def lines(
         found.append(
             Line(f"masking {one.bits}-bit words, one thread, share of the limit", scaled_ns / one.one_ns, "x", _LIMIT_SHARE, "more", note)
         )
-        note = f"two processes reach {gain:.2f}" if one.bits == 32 else ""
+        note = f"two processes reach {gain:.2f}" + ("" if one.bits == 32 else " with 32-bit words")
         speed_up = one.one_wall_ns / one.two_wall_ns
         found.append(Line(f"masking {one.bits}-bit words, two threads over one", speed_up, "x", _TWO_THREADS, "more", note))
     for each in encoded:
