@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, islice
 
@@ -69,15 +69,21 @@ def cumulative(variance: float, bits: int, last: int | None = None) -> Cumulativ
 
 
 def reach(variance: float, bits: int) -> int:
-    """An M with P(X >= M) <= 2^-`bits`, by Chernoff's bound: e^(V (cosh t - 1) - t M) for every t.
+    """An M with P(X >= M) <= 2^-`bits`, with a factor of e to spare, far more than the roundings of `tail_log2` amount to."""
+    return smallest(lambda most: tail_log2(variance, most) <= -bits - 1 / math.log(2))
 
-    There is a factor of e to spare, far more than the roundings here amount to.
+
+def tail_log2(variance: float, most: float) -> float:
+    """log2 of a bound on P(X >= `most`), which is positive.
+
+    Chernoff's bound with the moment generating function exp(V (cosh t - 1)) at its best t = asinh(M / V), where V cosh t is
+    sqrt(V^2 + M^2).
     """
+    return (most * most / (math.hypot(variance, most) + variance) - most * math.asinh(most / variance)) / math.log(2)
 
-    def enough(most: int) -> bool:
-        t = min(math.asinh(most / variance), 700.0)
-        return 2 * variance * math.sinh(t / 2) ** 2 - t * most <= -bits * math.log(2) - 1
 
+def smallest(enough: Callable[[int], bool]) -> int:
+    """The smallest positive number that is enough, where all larger ones are, too."""
     high = 1
     while not enough(high):
         high *= 2

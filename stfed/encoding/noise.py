@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stfed.encoding.cumulative import smallest, tail_log2
 from stfed.encoding.skellam import MAX_VARIANCE
 from stfed.encoding.tensors import MAX_NAME_BYTES, TensorSpec, check_name
 from stfed.errors import LocalError
@@ -223,20 +224,11 @@ def _read_bounded(reader: Reader) -> Bounded:
 def wrap_probability_log2(headroom: float, variance: float, coordinates: int) -> float:
     """log2 of a bound on the probability that any of `coordinates` Skellam numbers of this variance is `headroom` or more in size.
 
-    Chernoff's bound with the moment generating function exp(mu (cosh t - 1)) at its best t = asinh(H / mu), where mu cosh t is
-    sqrt(mu^2 + H^2), and the union bound over coordinates and signs.
+    `tail_log2`, and the union bound over coordinates and signs.
     """
-    root = math.hypot(variance, headroom)
-    exponent = headroom * headroom / (root + variance) - headroom * math.asinh(headroom / variance)
-    return exponent / math.log(2) + 1 + math.log2(max(coordinates, 1))
+    return tail_log2(variance, headroom) + 1 + math.log2(max(coordinates, 1))
 
 
 def fewest_headroom(variance: float, coordinates: int) -> int:
     """The smallest H for which `wrap_probability_log2` is at most `WRAP_LOG2`."""
-    low, high = 0, 1
-    while wrap_probability_log2(high, variance, coordinates) > WRAP_LOG2:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if wrap_probability_log2(middle, variance, coordinates) > WRAP_LOG2 else (low, middle)
-    return high
+    return smallest(lambda headroom: wrap_probability_log2(headroom, variance, coordinates) <= WRAP_LOG2)

@@ -90,7 +90,7 @@ class Update:
         """(received, trained) by ring tensor, as flat memory of the host: views of contiguous arrays, copies of anything else.
 
         Raises:
-            LocalError: with noise in the plan, NaN or infinity in a model, which has no norm.
+            LocalError: with noise in the plan, NaN or infinity in the received model, which no change has a norm from.
         """
         floats = {spec.name: self._flat(spec) for spec in self.plan.tensors if spec.is_float}
         return floats if self._noising is None else {**floats, **self._noising.measure(floats)}

@@ -13,7 +13,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
-from types import MappingProxyType
 
 from stfed.dp import Budget, DpRelease, Sum, calibrate_noise
 from stfed.dp.fitting import fit
@@ -23,7 +22,6 @@ from stfed.errors import LocalError
 from stfed.flower.journal import Journal
 
 Bounds = Mapping[str, tuple[float, float]]
-_NONE: Bounds = MappingProxyType({})
 _CALIBRATION_SLACK = 0.99
 """What a round costs depends a little on its cohort. A run that is calibrated for its rounds has all of them with fewer parties, too."""
 
@@ -51,7 +49,8 @@ class AdaptiveClipping:
     high: float = 1e6
 
     def __post_init__(self) -> None:
-        if not (0 < self.quantile < 1 and 0 < self.learning_rate <= 10 and 0 < self.low <= self.high):
+        numbers = all(isinstance(getattr(self, name), int | float) for name in self.__dataclass_fields__)
+        if not (numbers and 0 < self.quantile < 1 and 0 < self.learning_rate <= 10 and 0 < self.low <= self.high):
             raise LocalError("adaptive clipping needs a quantile between 0 and 1, a positive learning_rate, and 0 < low <= high")
 
     def next(self, clip: float, within: float) -> float:
@@ -101,12 +100,21 @@ class DistributedDp:
                 raise LocalError(f"{name} is {value!r}, it must be a positive number")
         if self.noise_multiplier is None and self.epsilon is None:
             raise LocalError("neither noise_multiplier nor epsilon is given", hint="one follows from the other; both are possible, too")
+        for name, value in (("epsilon", self.epsilon), ("delta", self.delta)):
+            if isinstance(value, bool) or not isinstance(value, int | float | (type(None) if name == "epsilon" else float)):
+                raise LocalError(f"{name} is {value!r}, it must be a number")
+        if not isinstance(self.adaptive, AdaptiveClipping | None):
+            raise LocalError(f"adaptive is {self.adaptive!r}", hint="use AdaptiveClipping(quantile=0.5)")
         Budget(self.epsilon, self.delta)
         self._bounded(self.train_metrics), self._bounded(self.evaluate_metrics)
 
     @staticmethod
     def _bounded(bounds: Bounds) -> tuple[Bounded, ...]:
-        return tuple(Bounded(name, float(low), float(high)) for name, (low, high) in sorted(bounds.items()))
+        try:
+            numbers = [(name, float(low), float(high)) for name, (low, high) in sorted(bounds.items())]
+        except (AttributeError, TypeError, ValueError):
+            raise LocalError(f"the bounds of metrics are {bounds!r}", hint='write {"loss": (0, 5)}: a low and a high number each') from None
+        return tuple(Bounded(*number) for number in numbers)
 
     def plan(self, plan: EncodingPlan, survivors: int, corrupt: int, ring_bits: int | None = None) -> EncodingPlan:
         """The plan with this noise.

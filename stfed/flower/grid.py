@@ -29,7 +29,6 @@ from stfed.flower.forecast import Forecast
 from stfed.flower.groups import Groups, check_groups
 from stfed.flower.journal import Journal
 from stfed.flower.office import Office
-from stfed.flower.replies import SharedArray as SharedArray
 from stfed.flower.replies import of_group, of_parties
 from stfed.flower.request import Request
 from stfed.flower.roll import Roll
@@ -138,12 +137,11 @@ class SecureGrid(Grid):
         request = Request.of(messages)
         received = request.model()
         self._forecast.saw(request)
-        settings = self._settings_for(request, received)
         office = Office(
             self._roll,
             self._courier,
             self._journal,
-            settings,
+            self._settings_for(request, received),
             self._forecast,
             self.run.run_id,
             self._weight_key,
@@ -181,7 +179,7 @@ class SecureGrid(Grid):
                 prepared.done()
             self._ahead = ahead
             reports = [round_.report for round_ in rounds] or [joining]
-            self._account(reports, settings, len(request.messages))
+            self._account(reports, office)
             self._last[joining.phase] = reports
             self.reports += reports
             for report in reports:
@@ -213,12 +211,12 @@ class SecureGrid(Grid):
         """Of how many parties the corrupt ones of a cohort are a share: the roster's, or of all n that are cut into groups."""
         return self._roll.roster_size or (n if self.settings.group_size is not None and self.settings.dp is not None else None)
 
-    def _account(self, reports: Sequence[RoundReport], settings: Settings, n: int) -> None:
+    def _account(self, reports: Sequence[RoundReport], office: Office) -> None:
         """Records what these sums gave away, all groups together: a party is in one."""
         planned = [(report, report.plan) for report in reports if report.plan is not None]
         if self._privacy is None or not planned:
             return
-        sums = [(plan, settings.corrupt(plan.parties, self._picked_from(n))) for _, plan in planned]
+        sums = [(plan, office.corrupt(plan)) for _, plan in planned]
         summed, report = [len(report.summed) for report, _ in planned if report.summed], reports[0]
         server_round = report.round if report.server_round is None else report.server_round
         release = self._privacy.settle(sums, server_round, min(summed, default=None), report.phase)

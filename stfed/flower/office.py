@@ -64,10 +64,14 @@ class Office:
         """The same for another number of parties."""
         return self.settings.resized(plan, n, self.picked_from)
 
+    def corrupt(self, plan: EncodingPlan) -> int:
+        """How many parties of a sum may be corrupt, whose noise is not counted on."""
+        return self.settings.corrupt(plan.parties, self.picked_from)
+
     def allow(self, plan: EncodingPlan, server_round: int | None) -> None:
         """Refuses a sum that costs more privacy than is left, before anything of it is sent; `BudgetError` says what was spent."""
         if self.privacy is not None:
-            self.privacy.allow(plan, self.settings.corrupt(plan.parties, self.picked_from), server_round)
+            self.privacy.allow(plan, self.corrupt(plan), server_round)
 
     def facts(self, enrolment: Enrolment, parameters: Parameters, plan: EncodingPlan, phase: Phase, nodes: Iterable[int]) -> RoundFacts:
         """What PREPARE fixes, but for the number."""

@@ -55,7 +55,7 @@ class Shared:
     """
 
     def __init__(self, *patterns: str) -> None:
-        if not patterns:
+        if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
             raise LocalError("no tensor is chosen", hint='give patterns of names: Shared("*.lora_*")')
         self._patterns, self._chosen = patterns, True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from stfed.crypto.kdf import digest
 from stfed.crypto.labels import Label
@@ -109,6 +109,20 @@ class Settings:
             raise LocalError("regroup_every is given, but there are no groups", hint="set group_size")
         corrupt_parties(2, self.gamma), dropped_parties(2, self.delta)
         self.plain({}, 2)
+
+    @classmethod
+    def given(cls, whose: str, settings: Settings | None, fields: Mapping[str, Any]) -> Settings:
+        """The settings, or those of these fields: whoever takes them takes them either way.
+
+        Raises:
+            LocalError: both are given, or a field that is none, or what the constructor raises.
+        """
+        if settings is not None and fields:
+            raise LocalError(f"{', '.join(sorted(fields))} and settings are both given", hint="put all of them into Settings(...)")
+        try:
+            return settings or cls(**fields)
+        except TypeError as error:
+            raise LocalError(f"{whose}: {error}", hint=f"the settings are {', '.join(cls.__dataclass_fields__)}") from None
 
     def _check_dp(self, dp: object) -> None:
         if not isinstance(dp, DistributedDp):

@@ -94,12 +94,7 @@ class SecureAggregation(Strategy):
         accumulate: Accumulate | None = None,
         **fields: Any,
     ) -> None:
-        if settings is not None and fields:
-            raise LocalError(f"{', '.join(sorted(fields))} and settings are both given", hint="put all of them into Settings(...)")
-        try:
-            self.settings = settings or Settings(**fields)
-        except TypeError as error:
-            raise LocalError(f"SecureAggregation: {error}", hint=f"the settings are {', '.join(Settings.__dataclass_fields__)}") from None
+        self.settings = Settings.given("SecureAggregation", settings, fields)
         if any(isinstance(layer, SecureAggregation) for layer in compatibility.layers(strategy)):
             raise LocalError(_OUTERMOST, hint="SecureAggregation(Wrapper(FedAvg()))")
         compatibility.check(strategy, uniform=self.settings.uniform, groups=self.settings.group_size is not None)

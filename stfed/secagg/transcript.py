@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from stfed.crypto.kdf import digest
 from stfed.crypto.labels import Label
-from stfed.encoding import EncodingPlan
 from stfed.errors import DecodeError, LocalError
 from stfed.secagg.graph import NeighbourGraph, make_graph
 from stfed.secagg.messages import Header, Phase, PrepareRequest, encode_parties
@@ -53,11 +52,6 @@ class RoundFacts:
     def n(self) -> int:
         """Parties in the cohort."""
         return len(self.cohort)
-
-    @property
-    def promised_survivors(self) -> int:
-        """The fewest parties in a sum that the plan's noise is made for; 1 without noise."""
-        return EncodingPlan.decode(self.plan).promised_survivors
 
     def place(self, party: int) -> int:
         """Where a member of the cohort stands in it."""

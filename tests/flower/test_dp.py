@@ -314,6 +314,12 @@ def test_an_evaluation_without_bounds_is_refused_before_anything_is_sent() -> No
         ({"l2_clip": 1.0, "epsilon": -1.0}, "epsilon"),
         ({"l2_clip": 1.0, "epsilon": 1.0, "delta": 1.0}, "delta"),
         ({"l2_clip": 1.0, "epsilon": 1.0, "train_metrics": {"loss": (1, 0)}}, "'loss' is bounded by"),
+        ({"l2_clip": 1.0, "epsilon": 1.0, "train_metrics": {"loss": 5}}, "the bounds of metrics are"),
+        ({"l2_clip": 1.0, "epsilon": 1.0, "evaluate_metrics": {"loss": ("a", "b")}}, "the bounds of metrics are"),
+        ({"l2_clip": 1.0, "epsilon": 1.0, "train_metrics": ["loss"]}, "the bounds of metrics are"),
+        ({"l2_clip": 1.0, "epsilon": "8"}, "epsilon is '8'"),
+        ({"l2_clip": 1.0, "epsilon": 1.0, "delta": None}, "delta is None"),
+        ({"l2_clip": 1.0, "epsilon": 1.0, "adaptive": 0.5}, "adaptive is 0.5"),
     ],
 )
 def test_what_cannot_be_asked_for(fields: dict[str, Any], why: str) -> None:

@@ -14,7 +14,7 @@ from flwr.serverapp.strategy import FedAvg
 
 from stfed.errors import LocalError, QuorumError
 from stfed.flower import SecAggMod, SecureGrid
-from stfed.flower.grid import SharedArray
+from stfed.flower.replies import SharedArray
 from stfed.flower.settings import Settings
 from stfed.secagg.policy import Policy
 from stfed.secagg.store import MemoryStore

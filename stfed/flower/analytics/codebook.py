@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +108,8 @@ class Category:
 Column: TypeAlias = Number | Category
 Codebook: TypeAlias = Mapping[str, Column]
 
+C = TypeVar("C", Number, Category)
+
 
 def column_of(value: Any) -> Column:
     """The column that `as_dict` made this of.
@@ -130,10 +132,7 @@ def number_named(codebook: Codebook, name: str) -> Number:
     Raises:
         LocalError: it is not in the codebook, or a category.
     """
-    column = column_named(codebook, name)
-    if not isinstance(column, Number):
-        raise LocalError(f"the column {shown(name)} is a category, this question is about a number")
-    return column
+    return _of_kind(codebook, name, Number)
 
 
 def category_named(codebook: Codebook, name: str) -> Category:
@@ -142,9 +141,14 @@ def category_named(codebook: Codebook, name: str) -> Category:
     Raises:
         LocalError: it is not in the codebook, or a number.
     """
+    return _of_kind(codebook, name, Category)
+
+
+def _of_kind(codebook: Codebook, name: str, kind: type[C]) -> C:
     column = column_named(codebook, name)
-    if not isinstance(column, Category):
-        raise LocalError(f"the column {shown(name)} is a number, this question is about a category")
+    if not isinstance(column, kind):
+        found, asked = (one.__name__.lower() for one in (type(column), kind))
+        raise LocalError(f"the column {shown(name)} is a {found}, this question is about a {asked}")
     return column
 
 

@@ -83,14 +83,9 @@ class Analytics:
         timeout_s: float = 3600.0,
         **fields: Any,
     ) -> None:
-        if settings is not None and fields:
-            raise LocalError(f"{', '.join(sorted(fields))} and settings are both given", hint="put all of them into Settings(...)")
         if named := sorted(set(_ENCODING) & fields.keys()):
             raise LocalError(f"{', '.join(named)}: this is fixed for answers", hint="leave it out")
-        try:
-            settings = settings or Settings(**fields)
-        except TypeError as error:
-            raise LocalError(f"Analytics: {error}", hint=f"the settings are {', '.join(Settings.__dataclass_fields__)}") from None
+        settings = Settings.given("Analytics", settings, fields)
         if settings.dp is not None or settings.group_size is not None:
             raise LocalError(
                 "answers are exact sums over all parties: without noise and without groups", hint="leave dp and group_size out"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from stfed.crypto.shamir import SHARE_BYTES
+from stfed.encoding import EncodingPlan
 from stfed.secagg.client.membership import Membership
 from stfed.secagg.client.pairwise import PairwiseKeys
 from stfed.secagg.client.state import ClientState
@@ -86,7 +87,8 @@ class Holding(ClientState):
             raise NotAMemberError("this party is not in U2")
         if strangers := set(survivors) - set(self.alive):
             raise SurvivorsError(f"U2 names party {min(strangers)}, which is not in the U1 that this party trained with")
-        policy.check_alive(len(survivors), self.facts.n, self.facts.k, "U2", promised=self.facts.promised_survivors)
+        promised = EncodingPlan.decode(self.facts.plan).promised_survivors
+        policy.check_alive(len(survivors), self.facts.n, self.facts.k, "U2", promised=promised)
 
     def release(self, survivors: tuple[int, ...]) -> Unmask:
         """One share per neighbour in U1: of b where the neighbour is in the sum, of z where it is not."""

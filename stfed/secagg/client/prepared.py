@@ -108,7 +108,8 @@ class Prepared(ClientState):
             raise NotAMemberError("this party is not in U1")
         if strangers := alive.difference(facts.cohort):
             raise UnknownPartyError(f"U1 names party {min(strangers)}, which is not in the cohort of PREPARE")
-        policy.check_alive(len(alive), facts.n, facts.k, "U1", promised=facts.promised_survivors)
+        plan = EncodingPlan.decode(facts.plan)
+        policy.check_alive(len(alive), facts.n, facts.k, "U1", promised=plan.promised_survivors)
         dealers = self._dealers(request, alive)
         places = {other: at for at, other in enumerate(self.neighbours)}
         held = open_deliveries(self.member, facts, [(dealer, self.incoming[places[dealer]]) for dealer in dealers], request.deliveries)
@@ -119,7 +120,7 @@ class Prepared(ClientState):
         pairwise = dict(zip(partners, keys.pairwise_mask_keys([self.seeds[places[other]] for other in partners], transcript), strict=True))
         masks = MaskKeys(
             header=facts.header,
-            plan=EncodingPlan.decode(facts.plan),
+            plan=plan,
             add=(keys.self_mask_key(self.self_seed, transcript), *(key for other, key in pairwise.items() if other > own)),
             subtract=tuple(key for other, key in pairwise.items() if other < own),
         )
