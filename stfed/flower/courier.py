@@ -11,8 +11,9 @@ slowest one, not of their sum.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 
 from flwr.app import Message, RecordDict
@@ -27,6 +28,8 @@ _LAST_POLL_S = 0.5
 _SLOW_DOWN = 1.25
 _PULL_AT_ONCE = 8
 """Masked vectors are pulled a few at a time, so that a coordinator never holds more of them than this."""
+_PUSH_AT_ONCE = 128
+"""Requests are made and pushed this many at a time: what each of ten thousand parties is told differs, and takes 50 kB."""
 
 T = TypeVar("T")
 
@@ -46,6 +49,29 @@ class SimulatedTime(Protocol):
     def exhausted(self, message_ids: Iterable[str]) -> bool:
         """Whether none of these will ever be answered any more."""
         ...
+
+
+class Made(Mapping[int, RecordDict]):
+    """Contents that are made when they are asked for, and not kept.
+
+    Args:
+        keys: nodes, or whatever else is asked by number.
+        make: the content for one of them; called once for each key that is looked up.
+    """
+
+    def __init__(self, keys: Iterable[int], make: Callable[[int], RecordDict]) -> None:
+        self._keys, self._make = dict.fromkeys(keys), make
+
+    def __getitem__(self, key: int) -> RecordDict:
+        if key not in self._keys:
+            raise KeyError(key)
+        return self._make(key)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,14 +208,25 @@ class Courier:
         except StopIteration as stop:
             results[one.place] = stop.value
             return
-        messages = [
-            Message(content, dst_node_id=node, message_type=exchange.message_type, group_id=exchange.group_id, ttl=exchange.timeout_s)
-            for node, content in exchange.contents.items()
-        ]
         one.exchange = exchange
         one.deadline_s = None if exchange.timeout_s is None else self.now() + exchange.timeout_s
-        ids = self._grid.push_messages(messages)
-        one.waiting = {id_: node for id_, node in zip(ids, exchange.contents, strict=False) if id_}
+        one.waiting = self._push(exchange)
+
+    def _push(self, exchange: Exchange) -> dict[str, int]:
+        """Sends an exchange's messages; the nodes that were sent one, by its id."""
+        accepted: dict[str, int] = {}
+        made = (
+            Message(content, dst_node_id=node, message_type=exchange.message_type, group_id=exchange.group_id, ttl=exchange.timeout_s)
+            for node, content in exchange.contents.items()
+        )
+        while messages := list(islice(made, _PUSH_AT_ONCE)):
+            ids = list(self._grid.push_messages(messages))
+            if len(ids) != len(messages):
+                # Flower's in-memory grid leaves out what it refused; the messages themselves know their ids.
+                taken = set(ids)
+                ids = [message.metadata.message_id if message.metadata.message_id in taken else "" for message in messages]
+            accepted |= {id_: message.metadata.dst_node_id for id_, message in zip(ids, messages, strict=True) if id_}
+        return accepted
 
     def _check_accepted(self, sent: list[_Talking[T]], talking: list[_Talking[T]]) -> None:
         """A group whose nodes are all gone has no replies; if nobody at all can be sent anything, something else is wrong."""

@@ -13,7 +13,7 @@ from stfed.encoding import DecodedSum, EncodingPlan, MetricSchema, decode_sum
 from stfed.errors import DecodeError, LocalError, QuorumError
 from stfed.flower import records
 from stfed.flower.ahead import Ahead
-from stfed.flower.courier import Exchange
+from stfed.flower.courier import Exchange, Made
 from stfed.flower.events import RoundReport
 from stfed.flower.office import Office
 from stfed.flower.opening import Opening
@@ -195,10 +195,10 @@ class SecureRound:
     def _train(self, collecting: Collecting, run_config: bytes, talk: Talk, timeout_s: float | None) -> Generator[Exchange, None, None]:
         request = self._request
         model_bytes = sum(len(array.data) for record in request.content.array_records.values() for array in record.values())
-        contents = {}
-        for index in collecting.alive:
+
+        def make(index: int) -> RecordDict:
             message = self.report.sent("train", collecting.request(index).encode(), beside_bytes=model_bytes)
-            contents[index] = records.attach(request.content, message, run_config)
+            return records.attach(request.content, message, run_config)
 
         def read(index: int, content: RecordDict) -> None:
             message = records.message_of(content)
@@ -211,7 +211,7 @@ class SecureRound:
         try:
             yield from talk.exchange(
                 "train",
-                contents,
+                Made(collecting.alive, make),
                 read,
                 collecting.fail,
                 timeout_s=timeout_s,

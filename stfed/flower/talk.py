@@ -8,7 +8,7 @@ from flwr.app import Error, Message, RecordDict
 
 from stfed.errors import DecodeError
 from stfed.flower import records
-from stfed.flower.courier import Courier, Exchange
+from stfed.flower.courier import Courier, Exchange, Made
 from stfed.flower.events import RoundReport
 from stfed.secagg.server import Enrolment
 
@@ -101,7 +101,7 @@ class Talk:
         self._report.trips += 1
         with self._report.timed(step, self._courier.now):
             yield Exchange(
-                {self.nodes[index]: content for index, content in contents.items()},
+                Made((self.nodes[index] for index in contents), lambda node: contents[self.index_of[node]]),
                 message_type,
                 f"{step}-{self._report.round}" if group_id is None else group_id,
                 timeout_s,

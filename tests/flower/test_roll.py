@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flwr.app import RecordDict
 
 from stfed.errors import LocalError, QuorumError
 from stfed.flower import SecureGrid
-from stfed.flower.courier import Courier, SimulatedTime
+from stfed.flower.courier import Courier, Made, SimulatedTime
 from stfed.flower.events import EventLog, RoundReport
 from stfed.flower.journal import Journal
 from stfed.flower.records import describe
@@ -17,6 +18,7 @@ from stfed.flower.roll import Roll
 from stfed.flower.settings import Settings
 from stfed.secagg.server import Drop, DropReason
 from stfed.testing import InMemoryGrid
+from stfed.testing.parcel import set_message_id
 from tests.flower import apps
 
 N = 5
@@ -280,3 +282,36 @@ def test_real_time_is_waited_for_with_a_deadline() -> None:
     before = courier.now()
     courier.exchange(contents, "train", "h", timeout_s=30.0, on_reply=lambda node, _: None, complete=lambda: True)
     assert courier.now() - before < 3.0
+
+
+def test_requests_are_made_a_batch_at_a_time_and_a_refused_one_moves_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flower's in-memory grid leaves out the ids of what it refused: every reply must still be the one of the node that sent it."""
+    monkeypatch.setattr("stfed.flower.courier._PUSH_AT_ONCE", 3)
+    made: list[int] = []
+    batches: list[int] = []
+
+    class Leaving(InMemoryGrid):
+        def push_messages(self, messages: Any) -> list[str]:
+            batches.append(len(made))
+            ids = []
+            for message in messages:
+                if message.metadata.dst_node_id != nodes[1]:
+                    ids += super().push_messages([message])
+                    set_message_id(message, ids[-1])
+            return ids
+
+    grid = Leaving(apps.client_app(), 7)
+    by_node = {message.metadata.dst_node_id: message.content for message in apps.messages(grid)}
+    nodes = list(by_node)
+
+    def make(node: int) -> RecordDict:
+        made.append(node)
+        return by_node[node]
+
+    answered: dict[int, int] = {}
+    Courier(grid).exchange(
+        Made(nodes, make), "train", "g", timeout_s=5.0, on_reply=lambda node, reply: answered.update({node: reply.metadata.src_node_id})
+    )
+    assert made == nodes
+    assert batches == [3, 6, 7]
+    assert answered == {node: node for node in nodes if node != nodes[1]}
