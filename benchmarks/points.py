@@ -94,5 +94,7 @@ DEFAULT = (
     Point(50, 10**6, "sparse"),
     Point(10, 10**5),
     Point(10, 10**6),
+    Point(10, 10**7),
+    Point(50, 10**7, "sparse"),
 )
 QUICK = (Point(10, 20_000), Point(34, 20_000, "sparse"))
