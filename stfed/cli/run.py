@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from stfed.cli import Commands
-
-_POLL_S = 0.2
 
 
 def register(commands: Commands) -> None:
@@ -65,6 +62,7 @@ def run_app(config: Path, *, app: Path, out: Path | None, console: Console, as_j
     """
     from stfed.flower.runtime import SimulationRuntime, tail
     from stfed.keys import SigningKey, generate_keypair, write_keypair
+    from stfed.report.eventlog import NAME, follow
 
     try:
         values = tomllib.loads(config.read_text())
@@ -94,33 +92,12 @@ def run_app(config: Path, *, app: Path, out: Path | None, console: Console, as_j
         }
         runtime.start_run(app, {**values, **overrides}, parties)
         last: Mapping[str, Any] = {}
-        for last in _events(folder / "events.jsonl", runtime.finished):
+        for last in follow(folder / NAME, over=runtime.finished):
             show.event(last)
         if last.get("event") != "end" or last.get("failure"):
             reason = last.get("failure") or f"Flower ended early:\n{tail(runtime.run_log)}"
             raise StfedError(f"the run did not get to its end: {reason}", hint=f"the logs are in {folder}")
     return folder
-
-
-def _events(path: Path, finished: Any) -> Iterator[Mapping[str, Any]]:
-    """The events as they are written, until the run has ended and the last one is read."""
-    offset = 0
-    while True:
-        done = finished()
-        if path.exists():
-            with path.open("rb") as file:
-                file.seek(offset)
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break
-                    offset += len(line)
-                    event = json.loads(line)
-                    yield event
-                    if event["event"] == "end":
-                        return
-        if done:
-            return
-        time.sleep(_POLL_S)
 
 
 class Progress:

@@ -1,0 +1,102 @@
+"""Reading an event log, also one that is being written: only whole lines count, and what is no event is said, not guessed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+from stfed.errors import LocalError, MalformedError
+
+Event = Mapping[str, Any]
+NAME = "events.jsonl"
+"""What `stfed run` calls it in the folder of a run."""
+_POLL_S = 0.2
+_LINE_MAX_BYTES = 64 << 20
+"""A round of 100,000 parties that all dropped takes a third of it."""
+
+
+def find(place: str | os.PathLike[str]) -> Path:
+    """The event log: a file, or the one in a run's folder.
+
+    Raises:
+        LocalError: there is none.
+    """
+    path = Path(place)
+    log = path / NAME if path.is_dir() else path
+    if not log.is_file():
+        raise LocalError(
+            f"there is no event log {log}", hint="name a folder that `stfed run` made, or a file: SecureAggregation(events=...)"
+        )
+    return log
+
+
+def read(path: str | os.PathLike[str]) -> list[Event]:
+    """All events that are there now. A last line without its end is one that is being written, and does not count yet.
+
+    Raises:
+        MalformedError: a line is no event.
+        OSError: it cannot be read.
+    """
+    return list(_Lines(Path(path), 0))
+
+
+def follow(path: str | os.PathLike[str], *, over: Callable[[], bool] = lambda: False, poll_s: float = _POLL_S) -> Iterator[Event]:
+    """Events as they are written, those first that are there; until the run has ended.
+
+    Args:
+        path: the log; it may not be there yet.
+        over: whether nothing more will come even if the run has not said that it ended; asked before each look.
+        poll_s: how often to look.
+
+    Raises:
+        MalformedError: a line is no event.
+    """
+    file, offset = Path(path), 0
+    while True:
+        last = over()
+        if file.exists():
+            lines = _Lines(file, offset)
+            for event in lines:
+                yield event
+                if event["event"] == "end":
+                    return
+            offset = lines.offset
+        if last:
+            return
+        sleep(poll_s)
+
+
+class _Lines(Iterator[Event]):
+    """The events from an offset on; afterwards `offset` is where the next one begins."""
+
+    def __init__(self, path: Path, offset: int) -> None:
+        self.offset, self._path = offset, path
+        self._events = self._read()
+
+    def __next__(self) -> Event:
+        return next(self._events)
+
+    def _read(self) -> Iterator[Event]:
+        with self._path.open("rb") as file:
+            file.seek(self.offset)
+            while True:
+                line = file.readline(_LINE_MAX_BYTES)
+                if len(line) == _LINE_MAX_BYTES:
+                    raise MalformedError(f"{self._path}: a line of over {_LINE_MAX_BYTES >> 20} MiB is no event")
+                if not line.endswith(b"\n"):
+                    return
+                self.offset += len(line)
+                yield self._event(line)
+
+    def _event(self, line: bytes) -> Event:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = None
+        if not (isinstance(event, dict) and isinstance(event.get("event"), str)):
+            raise MalformedError(f"{self._path}: the line that ends at byte {self.offset} is no event")
+        return event
