@@ -41,7 +41,7 @@ def read(path: str | os.PathLike[str]) -> list[Event]:
         MalformedError: a line is no event.
         OSError: it cannot be read.
     """
-    return list(_Lines(Path(path), 0))
+    return list(lines(Path(path), 0))
 
 
 def follow(path: str | os.PathLike[str], *, over: Callable[[], bool] = lambda: False, poll_s: float = _POLL_S) -> Iterator[Event]:
@@ -59,18 +59,18 @@ def follow(path: str | os.PathLike[str], *, over: Callable[[], bool] = lambda: F
     while True:
         last = over()
         if file.exists():
-            lines = _Lines(file, offset)
-            for event in lines:
+            new = lines(file, offset)
+            for event in new:
                 yield event
                 if event["event"] == "end":
                     return
-            offset = lines.offset
+            offset = new.offset
         if last:
             return
         sleep(poll_s)
 
 
-class _Lines(Iterator[Event]):
+class lines(Iterator[Event]):
     """The events from an offset on; afterwards `offset` is where the next one begins."""
 
     def __init__(self, path: Path, offset: int) -> None:

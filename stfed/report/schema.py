@@ -111,7 +111,7 @@ EVENTS: Mapping[str, tuple[str, Mapping[str, Field]]] = {
             "n": Field("whole number", "parties in the cohort"),
             "k": Field("whole number", "neighbours of each"),
             "t": Field("whole number", "shares that recover a secret"),
-            "graph": Field("text", "complete, sparse or drawn; empty if the round never began"),
+            "graph": Field("text", "complete, harary or k-out; empty if the round never began"),
             "mode": Field("text", "semi-honest or malicious; empty if the round never began"),
             "corrupt": Field("whole number", "parties that may work with the coordinator without learning an update"),
             "quorum": Field("whole number or null", "signatures that the survivor set needed; null in semi-honest mode"),

@@ -1,0 +1,100 @@
+"""A report as one HTML page that needs nothing else: no script, no picture beside it, no network. Light and dark as the reader has it."""
+
+from __future__ import annotations
+
+from html import escape
+
+from stfed.report.blocks import Block, Chart, Fact, Facts, Report, Section, Table, Text
+from stfed.report.charts import draw
+
+_STYLE = """
+:root { color-scheme: light dark;
+  --ink: #1d2733; --soft: #5b6b7b; --line: #d8dee5; --card: #f5f7f9; --page: #ffffff; --mark: #2f6f9f; }
+@media (prefers-color-scheme: dark) { :root {
+  --ink: #e3e8ee; --soft: #9aa5b1; --line: #34404d; --card: #1f2731; --page: #161c23; --mark: #79b4dd; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 60rem; padding: 2.5rem 1.25rem 5rem; font: 1rem/1.55 system-ui, sans-serif;
+  color: var(--ink); background: var(--page); }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 1.5rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.25rem; margin: 3rem 0 .75rem; padding-top: 1.25rem; border-top: 1px solid var(--line); }
+nav { font-size: .9rem; margin: 1.5rem 0 0; } nav a { color: var(--mark); margin-right: 1rem; white-space: nowrap; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: .75rem; }
+.card { background: var(--card); border-radius: .6rem; padding: .8rem 1rem; overflow-wrap: anywhere; }
+.card b { display: block; font-size: 1.1rem; } .card span, .card small { color: var(--soft); font-size: .85rem; display: block; }
+dl { display: grid; grid-template-columns: minmax(7rem, max-content) minmax(0, 1fr); gap: .5rem 1.25rem; }
+dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; } dd small { display: block; color: var(--soft); }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; margin: .75rem 0; }
+th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th { color: var(--soft); font-weight: 500; } td.n { text-align: right; font-variant-numeric: tabular-nums; }
+td.h { font: .75rem/1.4 ui-monospace, monospace; overflow-wrap: anywhere; min-width: 14rem; }
+figure { margin: 1rem 0; } figcaption { color: var(--soft); font-size: .9rem; }
+svg { width: 100%; height: auto; max-width: 46rem; }
+@media print { body { max-width: none; padding: 0; } nav { display: none; } h2 { break-after: avoid; }
+  figure, .card, tr { break-inside: avoid; } }
+"""
+_NUMBER = frozenset("0123456789.,-+e% ")
+_UNITS = (" s", " kB", " MB", " GB", " B")
+_HASH_LETTERS = 40
+
+
+def to_html(report: Report) -> str:
+    """The page.
+
+    Raises:
+        LocalError: Matplotlib is not installed.
+    """
+    places = [(f"s{number}", section) for number, section in enumerate(report.sections, 1)]
+    contents = "".join(f'<a href="#{place}">{escape(section.title)}</a>' for place, section in places)
+    body = "".join(_section(place, section) for place, section in places)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f"<title>{escape(report.title)}</title><style>{_STYLE}</style></head>\n<body><h1>{escape(report.title)}</h1>"
+        f'<div class="cards">{"".join(map(_card, report.summary))}</div><nav>{contents}</nav>\n{body}</body></html>\n'
+    )
+
+
+def _card(fact: Fact) -> str:
+    meaning = f"<small>{escape(fact.meaning)}</small>" if fact.meaning else ""
+    return f'<div class="card"><span>{escape(fact.name)}</span><b>{escape(fact.value)}</b>{meaning}</div>'
+
+
+def _section(place: str, section: Section) -> str:
+    return f'<section id="{place}"><h2>{escape(section.title)}</h2>{"".join(map(_block, section.blocks))}</section>\n'
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Text(text):
+            return f"<p>{escape(text)}</p>"
+        case Facts(facts):
+            return f"<dl>{''.join(map(_fact, facts))}</dl>"
+        case Table(header, rows):
+            head = "".join(f"<th>{escape(name)}</th>" for name in header)
+            body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+            return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+        case Chart(title):
+            return f"<figure><figcaption>{escape(title)}</figcaption>{_svg(block)}</figure>"
+
+
+def _fact(fact: Fact) -> str:
+    return f"<dt>{escape(fact.name)}</dt><dd>{escape(fact.value)}<small>{escape(fact.meaning)}</small></dd>"
+
+
+def _cell(text: str) -> str:
+    if is_number(text):
+        return f'<td class="n">{escape(text)}</td>'
+    return f'<td class="h">{escape(text)}</td>' if len(text) > _HASH_LETTERS and " " not in text else f"<td>{escape(text)}</td>"
+
+
+def is_number(text: str) -> bool:
+    """Whether a cell is set to the right."""
+    for unit in _UNITS:
+        text = text.removesuffix(unit)
+    return bool(text) and set(text) <= _NUMBER
+
+
+def _svg(chart: Chart) -> str:
+    """The drawing alone, without the XML in front of it."""
+    text = draw(chart, "svg").decode()
+    return text[text.index("<svg") :]
