@@ -23,7 +23,10 @@ from stfed.errors import StfedError
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-COMMANDS = ("run", "dashboard", "report", "plan", "keys", "sealed", "inspection", "access", "roster", "policy", "supernode", "doctor", "audit", "keyserver")
+COMMANDS = (
+    *("init", "run", "dashboard", "report", "plan"),
+    *("keys", "sealed", "inspection", "access", "roster", "policy", "supernode", "doctor", "audit", "keyserver"),
+)
 """The modules of this package that register commands, in the order of `stfed --help`."""
 
 OK = 0

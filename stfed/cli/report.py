@@ -18,7 +18,8 @@ def register(commands: Commands) -> None:
         "report",
         help="write what a run did as one page",
         description="One page that needs nothing else: what was trained and with which result, who took part (under names that mean "
-        "nothing elsewhere), what protected them, what was spent of privacy, what it cost, the sealed files, and whether the audit log verifies.",
+        "nothing elsewhere), what protected them, what was spent of privacy, what it cost, the sealed files, and whether the audit log "
+        "verifies.",
         epilog="example: stfed report runs/quickstart-20270131-120000 --out report.html",
         allow_abbrev=False,
     )
