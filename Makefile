@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-digits deploy-demo formal test check lint types bench bench-quick bench-files vectors clean
+.PHONY: help run run-digits deploy-demo formal test check lint types bench bench-quick bench-files book vectors clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench-quick: $(STAMP)  ## the same at small sizes, in minutes: does everything r
 bench-files: $(STAMP)  ## sealed files beside plain and other encrypted ones; takes some minutes, and packages of its own
 	@$(PIP) install -c constraints.txt --editable '.[torch,bench]'
 	$(BIN)/python -m benchmarks.sealed
+
+book: $(STAMP)  ## the documentation as a website, in build/book
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 vectors: $(STAMP)  ## write the checked-in test vectors anew
 	$(BIN)/python -m tests.vectors.generate
