@@ -82,3 +82,9 @@ class Report:
     title: str
     summary: Sequence[Fact]
     sections: Sequence[Section]
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        from stfed.report.html import to_inline_html
+
+        return to_inline_html(self)

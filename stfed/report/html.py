@@ -37,6 +37,26 @@ _UNITS = (" s", " kB", " MB", " GB", " B")
 _HASH_LETTERS = 40
 
 
+_INLINE = """<style>
+.stfed { font: 14px/1.5 system-ui, sans-serif; } .stfed h2 { font-size: 1.1rem; margin: 1.2rem 0 .3rem; }
+.stfed .cards { display: flex; flex-wrap: wrap; gap: .6rem; }
+.stfed .card { background: rgba(128, 128, 128, .12); border-radius: .5rem; padding: .5rem .8rem; } .stfed .card b { display: block; }
+.stfed .card span, .stfed .card small, .stfed dt, .stfed dd small { opacity: .7; font-size: .85rem; display: block; }
+.stfed dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .3rem 1rem; } .stfed dd { margin: 0; }
+.stfed figure { margin: .5rem 0; } .stfed svg { max-width: 40rem; height: auto; } .stfed td.n { text-align: right; }
+</style>"""
+
+
+def to_inline_html(report: Report) -> str:
+    """The same as a piece of another page: what a notebook shows.
+
+    Raises:
+        LocalError: Matplotlib is not installed.
+    """
+    body = "".join(f"<h2>{escape(section.title)}</h2>{''.join(map(_block, section.blocks))}" for section in report.sections)
+    return f'{_INLINE}<div class="stfed"><div class="cards">{"".join(map(_card, report.summary))}</div>{body}</div>'
+
+
 def to_html(report: Report) -> str:
     """The page.
 

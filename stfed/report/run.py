@@ -170,6 +170,14 @@ class Run:
                 found.setdefault(f"global {name}", {})[number] = [value]
         return {name: {number: sum(values) / len(values) for number, values in by.items()} for name, by in found.items()}
 
+    def _repr_html_(self) -> str:
+        """For notebooks: the summary and the curves."""
+        from stfed.report import story
+        from stfed.report.blocks import Report, Section
+        from stfed.report.html import to_inline_html
+
+        return to_inline_html(Report("", story.summary(self), [story.result(self, None), Section("Cost", list(story.cost(self)))]))
+
     def nodes(self) -> dict[str, tuple[int, int]]:
         """Every node: in how many sums it was asked for, and in how many it is."""
         asked: dict[str, int] = {}
