@@ -1,10 +1,12 @@
 """FedAvg with few bits a parameter: a third of the traffic, and a mean that is as good.
 
-Three settings make it work, and docs/precision.md has the figures:
+These settings make it work, and docs/precision.md has the figures:
 
 - `value-bits`: precision of one party's parameter. 8 is enough for training; each bit less doubles the step.
 - `clip`: updates are rotated first, so that all parameters are about as large as their root mean square change in a round, and 8 times that
-  is the clip. Half of it cuts, twice of it costs a bit. Without a clip that fits, few bits are bad bits: leave the 32-bit ring.
+  is the clip. Half of it cuts, twice of it costs a bit. Without a clip that fits, few bits are bad bits: leave the 32-bit ring, or
+- `clip-target`: the share of coordinates that may be cut, 1e-4 for 8 bits. The clip then follows the updates from round to round, wherever
+  it begins, if the parties' policies let it (`clip_moves`). 0: it stays.
 - `max-weight`: just over the largest number of examples, because a party sends its change times weight / max-weight.
 
 The ring follows: as many bits as the sum over all parties of a round needs, so it cannot wrap.
@@ -30,6 +32,7 @@ def build(config: Config) -> Strategy:
     """The same in secure rounds of few bits."""
     if not int(config.get("value-bits", 0)):
         raise LocalError("the recipe is for few bits, and value-bits is not set", hint="value-bits = 8, or the recipe secure_fedavg")
-    if float(config["clip"]) > CLIP_AT_MOST:
-        raise LocalError(f"a clip of {config['clip']} leaves few bits nothing to say", hint="8 times the rms change: docs/precision.md")
+    if float(config["clip"]) > CLIP_AT_MOST and not float(config.get("clip-target", 0.0)):
+        hint = "8 times the rms change, or clip-target = 1e-4: docs/precision.md"
+        raise LocalError(f"a clip of {config['clip']} leaves few bits nothing to say", hint=hint)
     return SecureAggregation(inner(config), **secure(config))

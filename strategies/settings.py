@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from stfed.flower import AdaptiveClip
+
 Config: TypeAlias = Mapping[str, bool | float | int | str]
 """A Flower run config."""
 
@@ -13,17 +15,18 @@ Config: TypeAlias = Mapping[str, bool | float | int | str]
 def secure(config: Config) -> dict[str, Any]:
     """The keyword arguments of `SecureAggregation` for this run config.
 
-    Keys: gamma, delta, ring-bits (or value-bits, where that is not 0), clip, max-weight, group-size (0 for one sum over all); run-dir
-    (folder for events and models), recipient (a public key file; without one no model is sealed), signer (the coordinator's signing key
+    Keys: gamma, delta, ring-bits (or value-bits, where that is not 0), clip, clip-target (0 for a clip that stays, or the share of
+    coordinates that a clip may cut which follows the updates), max-weight, group-size (0 for one sum over all); run-dir (folder for events
+    and models), recipient (a public key file; without one no model is sealed), signer (the coordinator's signing key
     file) and audit (an audit log), both of which may be left empty.
     """
-    value_bits = int(config.get("value-bits", 0))
+    value_bits, clip, target = int(config.get("value-bits", 0)), float(config["clip"]), float(config.get("clip-target", 0.0))
     run_dir, recipient = Path(str(config["run-dir"]) or "runs/latest"), str(config["recipient"])
     return {
         "gamma": float(config["gamma"]),
         "delta": float(config["delta"]),
         **({"value_bits": value_bits} if value_bits else {"ring_bits": int(config["ring-bits"])}),
-        "clip": float(config["clip"]),
+        "clip": AdaptiveClip(initial=clip, target=target) if target else clip,
         "max_weight": float(config["max-weight"]),
         "group_size": int(config.get("group-size", 0)) or None,
         "events": run_dir / "events.jsonl",

@@ -8,10 +8,12 @@ from flwr.clientapp import ClientApp
 
 from examples.hospitals import task
 from examples.hospitals.data import Split, partitions
-from stfed.flower import Shared, secagg_mod
+from stfed.flower import SecAggMod, Shared
+from stfed.secagg.policy import Policy
 
-# Flower ClientApp
-app = ClientApp(mods=[secagg_mod])
+# Flower ClientApp. What a hospital agrees to is its own decision: these let the clip of a run move (configs/adaptive.toml).
+# A policy file in a node's config comes before this one.
+app = ClientApp(mods=[SecAggMod(Policy(clip_moves=True))])
 
 
 @app.train()

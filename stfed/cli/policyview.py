@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import ceil, floor, log2, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,9 @@ def _rows(settings: dict[str, Any], found: dict[str, Any]) -> Iterator[tuple[str
     signed = f", and a sum only after {found['signatures']} signatures under who is in it" if malicious else ""
     yield "shares", f"{found['threshold']} of {found['smallest_cohort'] - 1} rebuild a secret in the smallest cohort{signed}"
     clip, ring, weight = (" to ".join(map(_number, settings[name])) for name in ("clip", "ring_bits", "max_weight"))
-    yield "encoding", f"a clip of {clip}, {ring} bits a parameter" + (", one choice for a whole run" if settings["fixed_encoding"] else "")
+    moves = f", but for the clip, which may be any of {_clips(settings['clip'])} powers of two" if settings["clip_moves"] else ""
+    fixed = f", one choice for a whole run{moves}" if settings["fixed_encoding"] else ""
+    yield "encoding", f"a clip of {clip}, {ring} bits a parameter{fixed}"
     noise = settings["noise_multiplier"]
     yield "noise", "none is asked for" if noise is None else f"a multiplier of {noise:g} or more in every sum: differential privacy"
     keys = " or ".join(settings["weight_keys"])
@@ -115,6 +118,12 @@ def _rows(settings: dict[str, Any], found: dict[str, Any]) -> Iterator[tuple[str
     yield "rounds", f"{most}; over the same model and config {repeats}"
 
 
+def _clips(bounds: Sequence[float]) -> int:
+    """How many powers of two are within these bounds."""
+    low, high = bounds
+    return max(0, floor(log2(high)) - ceil(log2(low)) + 1)
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.4g} %"
 
@@ -124,8 +133,6 @@ def _number(value: float) -> str:
 
 
 def _model(tensors: dict[str, Any] | None, most: int) -> str:
-    from math import prod
-
     if tensors is None:
         return f"any, of up to {most:,} parameters"
     return f"one only: {len(tensors)} tensors, {sum(prod(tensor['shape']) for tensor in tensors.values()):,} parameters"
@@ -145,5 +152,10 @@ def warnings(policy: Policy) -> Iterator[str]:
         yield "the train function may be told anything; [model.config] bounds it"
     if policy.allow_repeats:
         yield "allow_repeats: the difference of two sums over the same model is the update of whoever is in one of them only"
+    if policy.clip_moves:
+        yield (
+            f"clip_moves: one run can compare sums at {_clips(policy.clip)} clips, and what is over the smaller of two clips shows; narrow "
+            f"[encoding] clip, whose smallest is {policy.clip[0]:g}"
+        )
     if not policy.fixed_encoding:
         yield "fixed_encoding is off: the coordinator may vary the bounds, and each count of what is over them answers a question"

@@ -105,7 +105,7 @@ class Progress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._rounds = 0
+        self._rounds, self._clip_follows = 0, False
 
     def note(self, text: str) -> None:
         """A line of explanation."""
@@ -120,10 +120,11 @@ class Progress:
     def _start(self, event: Mapping[str, Any]) -> None:
         self._rounds = event["num_rounds"]
         settings = event["settings"]
+        self._clip_follows = isinstance(settings["clip"], dict)
         self._console.print(
             f"[bold]{event['strategy']}[/] over secure sums: {settings['mode']}, {_precision(settings)}, "
-            f"clip {settings['clip']:g}, "
-            f"up to {settings['gamma']:.0%} of the parties corrupt, {settings['delta']:.0%} dropping",
+            + ("a learnt clip, " if self._clip_follows else f"clip {settings['clip']:g}, ")
+            + f"up to {settings['gamma']:.0%} of the parties corrupt, {settings['delta']:.0%} dropping",
             highlight=False,
         )
 
@@ -142,10 +143,11 @@ class Progress:
         seconds = "  ".join(f"{step} {value:.2f} s" for step, value in event["seconds"].items() if step != "sum")
         up, down = sum(event["bytes_up"].values()), sum(event["bytes_down"].values())
         dropped = f"{asked - summed} dropped"
+        clip = f"  clip {event['clip']:g}" if self._clip_follows and train else ""
         self._console.print(
             f"{name}  {what:<8}  asked {asked:>3}  summed {summed:>3}  "
             + (f"[yellow]{dropped}[/]" if asked > summed else dropped)
-            + f"  {metrics}  [dim]up {_size(up)}  down {_size(down)}  {seconds}[/]",
+            + f"  {metrics}{clip}  [dim]up {_size(up)}  down {_size(down)}  {seconds}[/]",
             highlight=False,
         )
 

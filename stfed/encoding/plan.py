@@ -345,11 +345,12 @@ class EncodingPlan:
         Of the noise its amounts follow from the cohort; what is sent under it, and within which bounds, is held still.
 
         Args:
-            clip_may_move: leave the clip of a plan with noise out. Right where the party asks for noise: nothing that the clip decides is
-                counted exactly then, and what comparing counts tells has its price in the privacy that is spent.
+            clip_may_move: leave the clip out. With noise this is right where the party asks for it: nothing that the clip decides is
+                counted exactly then, and what comparing counts tells has its price in the privacy that is spent. Without noise, its owner
+                decides.
         """
         if self.noise is None:
-            return replace(self, parties=1).encode()
+            return replace(self, parties=1, clip=1.0 if clip_may_move else self.clip).encode()
         writer = Writer().vector(self.noise.scalars, lambda w, scalar: w.text(scalar.name).f64(scalar.low).f64(scalar.high))
         writer.u8(self.noise.norm_bit).f64(0.0 if clip_may_move else self.noise.l2_clip).f64(
             0.0 if clip_may_move else self.noise.scalar_clip

@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stfed.flower.clipping import AdaptiveClip
     from stfed.flower.device_arrays import device_arrays
     from stfed.flower.dp import AdaptiveClipping, DistributedDp
     from stfed.flower.grid import SecureGrid
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from stfed.flower.strategy import SecureAggregation
 
 _WHERE = {
+    "AdaptiveClip": "clipping",
     "AdaptiveClipping": "dp",
     "DistributedDp": "dp",
     "SecAggMod": "mod",
@@ -33,7 +35,17 @@ _WHERE = {
     "secagg_mod": "mod",
 }
 
-__all__ = ["AdaptiveClipping", "DistributedDp", "SecAggMod", "SecureAggregation", "SecureGrid", "Shared", "device_arrays", "secagg_mod"]
+__all__ = [
+    "AdaptiveClip",
+    "AdaptiveClipping",
+    "DistributedDp",
+    "SecAggMod",
+    "SecureAggregation",
+    "SecureGrid",
+    "Shared",
+    "device_arrays",
+    "secagg_mod",
+]
 
 
 def __getattr__(name: str) -> object:

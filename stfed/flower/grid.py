@@ -22,6 +22,7 @@ from stfed.dp import DpRelease
 from stfed.encoding import Array, DecodedSum
 from stfed.errors import DecodeError, LocalError, PeerError, QuorumError, StfedError
 from stfed.flower.ahead import Ahead
+from stfed.flower.clipping import AdaptiveClip, Clipping
 from stfed.flower.courier import Courier, Exchange
 from stfed.flower.dp import Privacy
 from stfed.flower.events import EventLog, RoundReport
@@ -87,6 +88,7 @@ class SecureGrid(Grid):
         self._groups = None if group_size is None else Groups(group_size, self.settings.regroup_every, least=least_groups)
         self._least_groups, self._last = max(1, least_groups), dict[str, Sequence[RoundReport]]()
         self._privacy: Privacy | None = None
+        self._clipping: Clipping | None = None
         self._on_release = on_release
         self.reports: list[RoundReport] = []
 
@@ -147,6 +149,7 @@ class SecureGrid(Grid):
             self._weight_key,
             self._accumulate,
             self._privacy,
+            self._clip_of_run(),
             self._picked_from(len(request.messages)),
         )
         groups = self._groups if request.phase is Phase.TRAIN else None
@@ -180,6 +183,7 @@ class SecureGrid(Grid):
             self._ahead = ahead
             reports = [round_.report for round_ in rounds] or [joining]
             self._account(reports, office)
+            self._follow(reports)
             self._last[joining.phase] = reports
             self.reports += reports
             for report in reports:
@@ -206,6 +210,17 @@ class SecureGrid(Grid):
             sums = 2 if dp.evaluate_metrics else 1
             self._privacy = Privacy(dp, self._forecast.rounds, sums, journal=self._journal, run=self.run.run_id)
         return self._privacy
+
+    def _clip_of_run(self) -> float | None:
+        """The clip of the next training, where it follows the updates."""
+        if self._clipping is None and isinstance(self.settings.clip, AdaptiveClip):
+            self._clipping = Clipping(self.settings.clip, self._journal, self.run.run_id)
+        return None if self._clipping is None else self._clipping.clip
+
+    def _follow(self, reports: Sequence[RoundReport]) -> None:
+        """Learns the next clip from these sums; those that failed have nobody's coordinates."""
+        if self._clipping is not None and reports[0].phase == "train":
+            self._clipping.learn((report.clipped, len(report.summed) * report.parameters) for report in reports)
 
     def _picked_from(self, n: int) -> int | None:
         """Of how many parties the corrupt ones of a cohort are a share: the roster's, or of all n that are cut into groups."""

@@ -3,16 +3,17 @@
 A round number is used for one sum and one survivor set only. The journal hands out epochs and rounds, each durably before anything is
 sent, and records U2 before the first CONFIRM or UNMASK leaves. A coordinator that restarts goes on with new numbers, so a round it was
 unmasking is never asked again with another U2. Likewise what a differentially private run has spent: a sum is paid for before it is asked
-for, and who starts again, with another strategy on the same grid or after a crash, goes on from there.
+for, and who starts again, with another strategy on the same grid or after a crash, goes on from there. So does the search for a clip.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from stfed.dp import Accountant
@@ -23,6 +24,7 @@ CREATE TABLE IF NOT EXISTS numbers (run TEXT PRIMARY KEY, epoch INTEGER NOT NULL
 CREATE TABLE IF NOT EXISTS survivors (
     run TEXT NOT NULL, round INTEGER NOT NULL, nodes TEXT NOT NULL, PRIMARY KEY (run, round)) STRICT;
 CREATE TABLE IF NOT EXISTS privacy (run TEXT PRIMARY KEY, last_round INTEGER NOT NULL, accountant TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS clips (run TEXT PRIMARY KEY, search TEXT NOT NULL) STRICT;
 """
 
 
@@ -86,6 +88,17 @@ class Journal:
         with self._transaction():
             state = (str(run), last_round, json.dumps(accountant.state()))
             self._connection.execute("INSERT OR REPLACE INTO privacy VALUES (?, ?, ?)", state)
+
+    def search(self, run: int) -> dict[str, Any] | None:
+        """How far the search for this run's clip has come, as it was kept; None at its start."""
+        with closing(self._connection.execute("SELECT search FROM clips WHERE run = ?", (str(run),))) as cursor:
+            row: tuple[str] | None = cursor.fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def keep_search(self, run: int, search: Mapping[str, object]) -> None:
+        """Keeps how far the search for this run's clip has come."""
+        with self._transaction():
+            self._connection.execute("INSERT OR REPLACE INTO clips VALUES (?, ?)", (str(run), json.dumps(search)))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stfed.encoding import Array, EncodingPlan
 from stfed.flower.courier import Courier
@@ -34,6 +34,7 @@ class Office:
         weight_key: the metric that weights a party.
         accumulate: does the keystreams of unmasking elsewhere.
         privacy: what a differentially private run has spent.
+        clip: of trainings, where it follows the updates; None where it is the settings'. Evaluations send no coordinates, and keep theirs.
         picked_from: of how many parties a cohort's corrupt ones are a share; None: of its own. It decides how much noise is counted on.
     """
 
@@ -46,6 +47,7 @@ class Office:
     weight_key: str
     accumulate: Accumulate | None = None
     privacy: Privacy | None = None
+    clip: float | None = None
     picked_from: int | None = None
 
     def parameters(self, n: int) -> Parameters:
@@ -58,11 +60,14 @@ class Office:
 
     def plan(self, arrays: Mapping[str, Array], n: int) -> EncodingPlan:
         """How the vectors of n parties are encoded."""
-        return self.settings.plan(arrays, n, self.weight_key, self.run, self.picked_from)
+        return self._clipped(self.settings.plan(arrays, n, self.weight_key, self.run, self.picked_from))
 
     def resized(self, plan: EncodingPlan, n: int) -> EncodingPlan:
-        """The same for another number of parties."""
-        return self.settings.resized(plan, n, self.picked_from)
+        """The same for another number of parties, with the clip of now."""
+        return self._clipped(self.settings.resized(plan, n, self.picked_from))
+
+    def _clipped(self, plan: EncodingPlan) -> EncodingPlan:
+        return plan if self.clip is None or not plan.tensors else replace(plan, clip=self.clip)
 
     def corrupt(self, plan: EncodingPlan) -> int:
         """How many parties of a sum may be corrupt, whose noise is not counted on."""

@@ -33,9 +33,9 @@ prepare the next round, once this one can be unmasked: who is late is asked agai
 Step: TypeAlias = Preparing | Collecting | Confirming | Unmasking
 
 
-def _warn_of_limits(report: RoundReport, decoded: DecodedSum, plan: EncodingPlan) -> None:
+def _warn_of_limits(report: RoundReport, decoded: DecodedSum, plan: EncodingPlan, *, clip_follows: bool) -> None:
     """Says when a result is not the plain mean because values or weights were out of range."""
-    if plan.clip_is_too_small(decoded.clipped, len(report.summed)):
+    if not clip_follows and plan.clip_is_too_small(decoded.clipped, len(report.summed)):
         log.warning(
             "round %d: %d coordinates of %d updates were clipped to %g; raise clip if this goes on",
             report.round,
@@ -122,7 +122,7 @@ class SecureRound:
                 self._opening.done()
         decoded = decode_sum(total.plan, total.total, len(total.survivors), self._received, MetricSchema.decode(total.schema))
         self.report.note_result(decoded, tuple(talk.nodes[index] for index in total.survivors))
-        _warn_of_limits(self.report, decoded, total.plan)
+        _warn_of_limits(self.report, decoded, total.plan, clip_follows=self._office.clip is not None)
         return decoded
 
     def _steps(self, talk: Talk, timeout_s: float | None) -> Generator[Exchange, None, Sum]:

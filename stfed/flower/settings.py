@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from stfed.crypto.kdf import digest
@@ -11,6 +11,7 @@ from stfed.crypto.labels import Label
 from stfed.encoding import Array, EncodingPlan
 from stfed.encoding.rotation import SEED_BYTES, Rotation
 from stfed.errors import LocalError
+from stfed.flower.clipping import AdaptiveClip
 from stfed.flower.dp import DistributedDp
 from stfed.secagg.params import GraphChoice, Mode, Parameters, choose, corrupt_parties, dropped_parties
 from stfed.secagg.policy import Policy
@@ -37,7 +38,8 @@ class Settings:
         rotation: rotate blocks of 256 coordinates by a random Hadamard matrix first, so that few bits serve a model with a few large
             changes and many small ones. Left out: yes with `value_bits`, no with `ring_bits`.
         clip: largest change of one coordinate of the model in one round; larger ones are cut to it and counted. With a rotation: of one
-            rotated coordinate, which is nearly normal with the update's own root mean square: 8 times that is a good clip.
+            rotated coordinate, which is nearly normal with the update's own root mean square: 8 times that is a good clip. An
+            `AdaptiveClip` finds a good one, where the parties' policies let the clip move (`clip_moves`).
         max_weight: largest weight (num-examples) of a party. The closer to the real ones, the more precise the mean. A larger one counts
             as this one, and the coordinator is told, through the sum, how many did.
         dp: makes every sum differentially private (`stfed.flower.DistributedDp`). Needs `uniform`; `clip` and `metric_slots` count for
@@ -65,7 +67,7 @@ class Settings:
     value_bits: int | None = None
     rotation: bool | None = None
     dp: DistributedDp | None = None
-    clip: float = 8.0
+    clip: float | AdaptiveClip = 8.0
     max_weight: float = 10_000.0
     uniform: bool = False
     metric_slots: int = 32
@@ -89,6 +91,9 @@ class Settings:
             self._check_dp(self.dp)
         elif self.ring_bits is None and self.value_bits is None:
             object.__setattr__(self, "ring_bits", _RING_BITS)
+        if not isinstance(self.clip, int | float | AdaptiveClip):
+            hint = "use a number, or AdaptiveClip(initial=1.0); AdaptiveClipping is for DistributedDp(adaptive=...)"
+            raise LocalError(f"clip is a {type(self.clip).__name__}", hint=hint)
         for name in ("uniform", "rotation", "prepare_ahead", "allow_insecure"):
             if not isinstance(getattr(self, name), bool):
                 raise LocalError(f"{name} is {getattr(self, name)!r}", hint="use True or False")
@@ -131,6 +136,8 @@ class Settings:
             raise LocalError("with dp every party counts the same: a weight is a number about its data", hint="set uniform=True")
         if self.value_bits is not None:
             raise LocalError("with dp the precision of values follows from the noise", hint="leave value_bits out")
+        if isinstance(self.clip, AdaptiveClip):
+            raise LocalError("with dp the clip is a norm", hint="leave clip out, and set DistributedDp(adaptive=AdaptiveClipping(...))")
 
     @property
     def precision(self) -> str:
@@ -139,6 +146,11 @@ class Settings:
             return f"differentially private, L2 clip {self.dp.l2_clip:g}"
         bits = f"{self.ring_bits}-bit ring" if self.value_bits is None else f"{self.value_bits}-bit values"
         return f"{bits}, rotated" if self.rotation else bits
+
+    @property
+    def first_clip(self) -> float:
+        """The clip, or the first of an adaptive one."""
+        return self.clip.begin().clip if isinstance(self.clip, AdaptiveClip) else self.clip
 
     def plan(
         self, arrays: Mapping[str, Array], parties: int, weight_key: str = "num-examples", run: int = 0, roster: int | None = None
@@ -183,7 +195,7 @@ class Settings:
             ring_bits=_RING_BITS if self.ring_bits is None else self.ring_bits,  # with value_bits it counts for nothing
             value_bits=self.value_bits,
             rotation=Rotation(seed) if self.rotation and arrays else None,
-            clip=self.clip,
+            clip=self.first_clip,
             max_weight=1 if self.uniform else self.max_weight,
             uniform=self.uniform,
             metric_slots=0 if self.dp is not None else self.metric_slots,
@@ -207,7 +219,8 @@ class Settings:
     def as_dict(self) -> dict[str, object]:
         """As plain JSON values."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**fields, "mode": self.mode.value, "dp": None if self.dp is None else self.dp.as_dict()}
+        clip = asdict(self.clip) if isinstance(self.clip, AdaptiveClip) else self.clip
+        return {**fields, "mode": self.mode.value, "clip": clip, "dp": None if self.dp is None else self.dp.as_dict()}
 
 
 def _mode_named(name: str) -> Mode:

@@ -287,7 +287,8 @@ class Party:
                 hint="adaptive clipping takes noise that hides a party in a count of parties (raise scalar_share or the noise), or parties "
                 "whose policy has a noise_multiplier"
                 if plan.noise is not None
-                else "keep clip, max_weight, ring_bits and the model's tensors the same for the whole run",
+                else "keep clip, max_weight, ring_bits and the model's tensors the same for the whole run; an adaptive clip takes parties "
+                "whose policy has clip_moves",
             )
         return tuple(sorted(pins.items()))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import inf
+from math import frexp, inf
 
 from stfed.encoding import EncodingPlan
 from stfed.encoding.plan import CLIP_RANGE, MAX_RING_BITS, MAX_WEIGHT, MIN_RING_BITS, WEIGHT_FRACTION_BITS
@@ -17,6 +17,7 @@ from stfed.errors import LocalError, shown
 from stfed.secagg.conditions import quorum
 from stfed.secagg.configlimit import ConfigLimit, check_config
 from stfed.secagg.params import COMPLETE_UP_TO, MAX_PREPARES, Mode, accepts, corrupt_parties, dropped_parties
+from stfed.secagg.policy_types import check_types
 from stfed.secagg.refusals import CohortTooSmallError, ModeError, ParametersError, PlanError, RoundOrderError
 
 _FINE_VARIANCE = 64.0
@@ -41,6 +42,8 @@ class Policy:
         clip: smallest and largest clip of one coordinate, in units of the model. Where nearly everything is clipped, a sum shows signs: of
             the coordinates, or of the rotated ones, whose root mean square is the same. The rotation itself is no question of policy
             (`stfed.encoding.rotation` says why), but `fixed_encoding` holds it still.
+        clip_moves: let the clip of a plan without noise move within a run, among the powers of two within `clip`. A clip that moves asks a
+            question each time, and of these there are few (ADR 0029). With noise in the plan, `lets_clip_move` decides.
         max_weight: smallest and largest weight W that the coordinator may let one party have. Above the largest, a party with far more
             examples than the others is nearly alone in the mean. Below the smallest, the count of those that are over W, which is in the
             sum, asks one question about example counts a run. Not asked of uniform weights, where there is none.
@@ -74,6 +77,7 @@ class Policy:
     min_threshold: int = 2
     ring_bits: tuple[int, int] = (8, 64)
     clip: tuple[float, float] = (1e-3, 1e6)
+    clip_moves: bool = False
     max_weight: tuple[float, float] = (1.0, 1e9)
     max_parameters: int = 1 << 32
     tensors: tuple[TensorSpec, ...] | None = None
@@ -90,6 +94,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         # Checked here, where the party's owner sees it, and not in the first PREPARE, where the coordinator would.
+        check_types({name: getattr(self, name) for name in self.__dataclass_fields__})
         corrupt_parties(self.min_cohort, self.gamma, self.roster)
         dropped_parties(self.min_cohort, self.delta)
         if self.min_cohort < 2:
@@ -250,13 +255,15 @@ class Policy:
             )
 
     def lets_clip_move(self, plan: EncodingPlan) -> bool:
-        """Whether the coordinator may change a noised plan's clip from round to round.
+        """Whether the coordinator may change a plan's clip from round to round.
 
-        What the clip decides is counted (`Noise.norm_bit`), and counts at one clip after another ask one question after another. Where this
-        party asks for noise, they have their price in what it has agreed to; elsewhere they need noise that hides a party in each count.
+        What a clip cuts is counted and is no longer in the sum: one clip after another asks one question after another. Without noise the
+        owner may allow it, among powers of two only: a run can ask no more questions than there are of these within the policy's bounds.
+        With noise, where this party asks for it, questions have their price in what it has agreed to; elsewhere they need noise that hides
+        a party in each count (`Noise.norm_bit`).
         """
         if plan.noise is None:
-            return False
+            return self.clip_moves and frexp(plan.clip)[0] == 0.5
         corrupt = corrupt_parties(plan.parties, self.gamma, self.roster)
         return self.noise_multiplier is not None or plan.noise.hidden_votes(corrupt) >= 1
 

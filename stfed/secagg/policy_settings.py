@@ -197,6 +197,12 @@ SECTIONS: Mapping[str, tuple[Setting, ...]] = {
             "rotated parameter, which is of the same size on average. Where nearly everything is cut off, a sum shows signs.",
         ),
         Setting(
+            "clip_moves",
+            flag,
+            "Let the clip move within a run, among the powers of two within clip. Each of them asks one more question of the updates:\n"
+            "the narrower clip is, the fewer; what matters is the smallest, which should still cut off little.",
+        ),
+        Setting(
             "max_weight",
             pair(number),
             "Smallest and largest bound on the weight of one party, in units of the weight (examples).\n"

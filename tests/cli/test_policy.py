@@ -140,10 +140,19 @@ def test_check_for_scripts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_check_warns_of_what_one_might_overlook(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = policy_file(tmp_path, "gamma = 0\n[encoding]\nfixed_encoding = false\n[rounds]\nallow_repeats = true\n")
+    encoding = "[encoding]\nclip = [0.3, 9]\nclip_moves = true\nfixed_encoding = false\n"
+    path = policy_file(tmp_path, f"gamma = 0\n{encoding}[rounds]\nallow_repeats = true\n")
     _, err = done(capsys, "policy", "check", path)
-    assert len(err.splitlines()) == 6
-    for word in ("a coordinator that lies", "gamma is 0", "any model", "may be told anything", "allow_repeats", "fixed_encoding"):
+    assert len(err.splitlines()) == 7
+    for word in (
+        "a coordinator that lies",
+        "gamma is 0",
+        "any model",
+        "may be told anything",
+        "allow_repeats",
+        "fixed_encoding",
+        "at 5 clips",
+    ):
         assert word in err
 
 

@@ -492,6 +492,20 @@ def test_a_party_refuses_a_group_below_its_own_minimum() -> None:
     assert not [record for record in grid.dump if record.step in ("train", "unmask")]
 
 
+def test_parties_that_count_everybodys_corrupt_ones_against_their_group_are_met_by_a_higher_threshold() -> None:
+    """docs/robust.md: of twelve parties three may collude, and in semi-honest mode all three may be in one group of six."""
+    policy = Policy(gamma=0.25, roster=N)
+    strategy = apps.secure(median(), gamma=0.25, group_size=6, threshold=4)
+    with pytest.raises(LocalError, match="2 groups of 6"):
+        strategy.start(apps.secure_grid(N, policy=policy), apps.model(), 1)
+    strategy = apps.secure(apps.only_training(), gamma=0.25, group_size=6, threshold=4)
+    strategy.start(apps.secure_grid(N, policy=policy), apps.model(), 2)
+    assert [(report.t, len(report.summed)) for report in strategy.reports] == [(4, 6)] * 4
+    with pytest.raises(QuorumError) as caught:
+        apps.secure(apps.only_training(), gamma=0.25, group_size=6).start(apps.secure_grid(N, policy=policy), apps.model(), 1)
+    assert "secrecy: t = 3" in str(caught.value)
+
+
 def test_one_party_that_asks_for_more_costs_its_group_only() -> None:
     strict, lax = apps.secure_mod(policy=Policy(min_cohort=4)), apps.secure_mod()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import tomllib
@@ -12,10 +13,13 @@ from typing import Any
 
 import pytest
 from flwr.app import Context, RecordDict
+from rich.console import Console
 
 from examples.hospitals import client_app, compare, server_app, task
 from examples.hospitals.data import partitions
+from stfed.cli.run import Progress
 from stfed.errors import LocalError
+from stfed.flower import AdaptiveClip
 from stfed.flower.records import describe
 from stfed.testing import InMemoryGrid
 from tests.flower import apps
@@ -96,6 +100,24 @@ def test_a_head_that_is_not_shared_stays_at_each_hospital(tmp_path: Path, monkey
     assert len({head["out.bias"].numpy().tobytes() for head in heads}) == config["num-parties"]
 
 
+def test_the_clip_of_a_run_file_is_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = shortened("adaptive", num_server_rounds=4, local_epochs=5, batch_size=16)
+    events = run(config, tmp_path, monkeypatch)
+    first, *rest = [event["clip"] for event in trained(events)]
+    assert first == 2.0**-8
+    assert rest[-1] > 30 * first
+    parameters = {event["parameters"] for event in trained(events)}.pop()
+    assert trained(events)[0]["clipped"] > 0.5 * 5 * parameters
+    assert trained(events)[-1]["clipped"] < 0.01 * 5 * parameters
+
+    shown = io.StringIO()
+    progress = Progress(Console(file=shown, width=200))
+    for event in events:
+        progress.event(event)
+    assert "8-bit values, rotated, a learnt clip, up to 10%" in shown.getvalue()
+    assert all(f"clip {clip:g}" in shown.getvalue() for clip in (first, *rest))
+
+
 def test_every_recipe_has_a_config_and_every_config_a_recipe() -> None:
     recipes = {path.stem for path in (ROOT / "strategies").glob("secure_*.py")}
     assert {config["strategy"] for config in CONFIGS.values()} == recipes == set(SHOWS)
@@ -116,6 +138,7 @@ def test_low_bits_want_a_clip_that_fits_and_bits() -> None:
         build(shortened("lowbit", value_bits=0))
     with pytest.raises(LocalError, match=r"a clip of 8.0 leaves few bits"):
         build(shortened("lowbit", clip=8.0))
+    assert build(shortened("lowbit", clip=8.0, clip_target=1e-4)).settings.clip == AdaptiveClip(initial=8.0)
 
 
 def test_the_proximal_term_holds_a_party_near_the_model_that_came() -> None:

@@ -54,6 +54,46 @@ def test_a_policy_that_protects_nothing_cannot_be_made(setting: dict[str, Any], 
 
 
 @pytest.mark.parametrize(
+    ("setting", "must"),
+    [
+        ({"mode": "malicious"}, "a Mode"),
+        ({"gamma": "0.1"}, "a number"),
+        ({"delta": None}, "a number"),
+        ({"min_cohort": 3.0}, "a whole number"),
+        ({"min_survivors": True}, "a whole number"),
+        ({"honest_survivors": "2"}, "a whole number or None"),
+        ({"ring_bits": 32}, "a tuple of two whole numbers"),
+        ({"ring_bits": (8, 32.0)}, "a tuple of two whole numbers"),
+        ({"clip": (1.0,)}, "a tuple of two numbers"),
+        ({"clip": [0.1, 1.0]}, "a tuple of two numbers"),
+        ({"clip_moves": 1}, "True or False"),
+        ({"max_weight": ("1", 2)}, "a tuple of two numbers"),
+        ({"noise_multiplier": "1"}, "a number or None"),
+        ({"weight_keys": "num-examples"}, "a tuple of strings"),
+        ({"tensors": (("w", "float32", (3,)),)}, "a tuple of TensorSpec, or None"),
+        ({"config": {"lr": 1}}, "a tuple of ConfigLimit, or None"),
+        ({"allow_repeats": None}, "True or False"),
+    ],
+)
+def test_a_setting_of_the_wrong_type_is_one_sentence(setting: dict[str, Any], must: str) -> None:
+    with pytest.raises(LocalError, match=f"{next(iter(setting))} of the policy is ") as caught:
+        Policy(**setting)
+    assert caught.value.hint == f"it must be {must}"
+
+
+ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()) | st.tuples(st.floats(), st.text())
+
+
+@given(name=st.sampled_from(sorted(Policy.__dataclass_fields__)), value=ANYTHING)
+def test_whatever_a_setting_is_it_is_a_policy_or_one_error(name: str, value: Any) -> None:
+    try:
+        policy = Policy(**{name: value})
+    except LocalError:
+        return
+    assert getattr(policy, name) is value
+
+
+@pytest.mark.parametrize(
     ("policy", "n", "least"),
     [
         (Policy(), 3, 3),  # C = 1, and two honest ones

@@ -94,6 +94,23 @@ def a_bound_that_changes_from_round_to_round(world: Coordinator) -> None:
     world.prepare(VICTIM, world.facts(plan=plan_of(6, clip=0.5)))
 
 
+MOVES = Setting(policy="[encoding]\nclip = [0.25, 64]\nclip_moves = true\n")
+
+
+@attack("S10 S21", PlanError, "is another one than in the first round of this run", PINNED, setting=MOVES)
+def a_clip_between_those_that_the_owner_lets_it_take(world: Coordinator) -> None:
+    """Where a clip may move, it moves among powers of two: a coordinator that could put it anywhere would close in on a value."""
+    world.join().whole_round()
+    world.prepare(VICTIM, world.facts(plan=plan_of(6, clip=0.75)))
+
+
+@attack("S10 S21", PlanError, "the clip is 0.125, this party allows 0.25 to 64", Check(PLAN, "PlanError", "the clip is"), setting=MOVES)
+def a_clip_that_moves_below_the_owners_smallest(world: Coordinator) -> None:
+    """What is cut off at one clip and not at another shows in the difference of two sums; at a small clip that is nearly everything."""
+    world.join().whole_round()
+    world.prepare(VICTIM, world.facts(plan=plan_of(6, clip=0.125)))
+
+
 ANY_MODEL = Instead("stfed.secagg.policy:Policy.check_tensors", lambda *_: None, "names, dtypes and shapes are the owner's")
 KNOWN = Setting(policy='[model.tensors]\nweight = { dtype = "float32", shape = [6, 4] }\nbias = { dtype = "float32", shape = [5] }\n')
 

@@ -61,7 +61,7 @@ def fails_with_data(number: int, message: Message, context: Context) -> RecordDi
     TrainFunctionError,
     "the train function raised ValueError",
     Instead(
-        "stfed.flower.mod:_call",
+        "stfed.flower.mod:run_function",
         lambda call_next, message, context: call_next(message, context).content,
         "errors of the function stay here",
     ),
@@ -93,7 +93,7 @@ def also_the_run_config(real: Any, self: Any, context: Context) -> None:
     "S21 F",
     UnknownIdentityError,
     "no member has it",
-    Instead("stfed.flower.party_config:_NodeConfig.__init__", also_the_run_config, "only the node's own config is read", wraps=True),
+    Instead("stfed.flower.party_config:NodeConfig.__init__", also_the_run_config, "only the node's own config is read", wraps=True),
 )
 def a_roster_named_in_the_run_config(world: Coordinator) -> None:
     """The run config has a key of the same name as the node's, and a roster on which the invented parties are."""
