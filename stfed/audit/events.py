@@ -44,6 +44,8 @@ class Kind(StrEnum):
     AGGREGATE = "aggregate"
     ROSTER = "roster"
     DP_RELEASE = "dp-release"
+    DECRYPT = "decrypt"
+    DISTRIBUTE = "distribute"
 
 
 def utc_now() -> datetime:

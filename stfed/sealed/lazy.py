@@ -30,6 +30,9 @@ _FRAMEWORKS = {
 _BACKENDS = ("mmap", "pread")
 _CLOSED = "File is closed"
 
+ENCRYPTED = "stfed.ckks"
+"""The metadata entry of a file whose tensors are the words of encrypted ones: not numbers to anybody without `stfed.encrypted`."""
+
 
 class Framework(Protocol):
     """What numpy and torch do differently."""
@@ -109,6 +112,7 @@ class SafeOpen:
         self._device = "cpu" if device is None else device
         self._framework.check_device(self._device)
         self._reader: SealedReader | None = SealedReader(file_name(filename), **options)
+        _check_plain(self._reader)
 
     def __enter__(self) -> Self:
         return self
@@ -200,7 +204,15 @@ class SafeSlice:
 
 def read_all(reader: SealedReader, framework: Framework, device: str | int) -> dict[str, Any]:
     """Every tensor: all segments at once, by several threads, into one piece of memory that the tensors share."""
+    _check_plain(reader)
     return _tensors(framework, reader.read(0, reader.header.data_bytes), reader.header.tensors, device)
+
+
+def _check_plain(reader: SealedReader) -> None:
+    """TensorError if the tensors inside are encrypted ones: their bytes must not be taken for numbers."""
+    if reader.header.metadata is not None and ENCRYPTED in reader.header.metadata:
+        reader.close()
+        raise TensorError("the tensors in this file are encrypted (CKKS)", hint="stfed.encrypted.load_file, with their evaluation context")
 
 
 def _tensors(framework: Framework, data: memoryview, infos: Mapping[str, TensorInfo], device: str | int) -> dict[str, Any]:

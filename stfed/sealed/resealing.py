@@ -140,20 +140,26 @@ def _anew(
     context = reader.manifest.context
     if context.signers and not signers:
         raise LocalError("the file is signed; sealing it anew needs a signature too", hint="signer=...")
+    public, sealed = restated(reader)
+    return seal_to_path(
+        Content(reader.payload), target, recipients=recipients, signer=signers or None, policy=context.policy, provenance=sealed,
+        public=public, digest=context.suite.digest or "blake3", audit=audit, progress=progress,
+    )  # fmt: skip
+
+
+def restated(reader: SealedReader) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
+    """What is stated of the content when it is sealed anew: as before, and that this is its next revision. Public and sealed statements."""
     following: dict[str, Scalar] = {"previous": reader.manifest.sha256.hex()}
     revision = reader.statements.get("revision", 0)
     if "sequence" in reader.statements and isinstance(revision, int):
         following["revision"] = revision + 1
-    public = {**context.public}
+    public = {**reader.manifest.context.public}
     sealed = {name: value for name, value in reader.statements.items() if name not in public}
     for name, value in following.items():
         place, other = (public, sealed) if "sequence" in public else (sealed, public)
         other.pop(name, None)
         place[name] = value
-    return seal_to_path(
-        _Content(reader.payload), target, recipients=recipients, signer=signers or None, policy=context.policy, provenance=sealed,
-        public=public, digest=context.suite.digest or "blake3", audit=audit, progress=progress,
-    )  # fmt: skip
+    return public, sealed
 
 
 def _remaining(envelope: Envelope, dropped: list[Recipient], candidates: list[Recipient]) -> tuple[list[Recipient], int]:
@@ -176,7 +182,7 @@ def _names(grant: Grant, key: Recipient) -> bool:
     return grant.recipient == key_sha256(key)
 
 
-class _Content:
+class Content:
     """A payload as plaintext to be sealed."""
 
     def __init__(self, payload: Payload) -> None:

@@ -16,7 +16,7 @@ from stfed.sealed.manifest import Manifest
 from stfed.sealed.statements import Scalar
 
 _REASON_MAX_CHARACTERS = 500
-_NAMED = ("model", "sequence", "revision", "shard")
+_NAMED = ("type", "model", "sequence", "revision", "shard")
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -44,9 +44,13 @@ class Trust:
         Raises:
             UntrustedError: if there is none.
         """
-        if not context.signers:
+        return self.check_signed(context.signers, context.time, now)
+
+    def check_signed(self, signers: Sequence[VerifyingKey], signed: datetime, now: datetime) -> tuple[VerifyingKey, ...]:
+        """As `check`, for anything that was signed at `signed`."""
+        if not signers:
             raise UntrustedError("the file is not signed, and a trusted signature was asked for", hint="have its sealer sign it")
-        objections = {key: self._objection(key, context.time, now) for key in context.signers}
+        objections = {key: self._objection(key, signed, now) for key in signers}
         trusted = tuple(key for key, reason in objections.items() if reason is None)
         if not trusted:
             raise UntrustedError(f"nobody trusted signed the file: {'; '.join(filter(None, objections.values()))}")

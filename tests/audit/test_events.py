@@ -42,7 +42,7 @@ def test_no_other_bytes_read_as_an_entry(time: datetime, event: Event, at: int, 
 
 
 def test_the_kinds_are_their_names() -> None:
-    names = "seal open open-failed grant revoke key-release key-refused aggregate roster dp-release"
+    names = "seal open open-failed grant revoke key-release key-refused aggregate roster dp-release decrypt distribute"
     assert " ".join(Kind) == names
     assert Event("seal", {}).kind is Kind.SEAL  # type: ignore[arg-type]
 
