@@ -22,16 +22,16 @@ def register(commands: Commands) -> None:
         "inspect",
         help="show what a sealed file tells without a key",
         description="Shows sizes, recipients, signers and what the sealer states. Whose keys the signers' are, only `stfed verify` and "
-        "`stfed open` decide, from keys that you trust.",
+        "`stfed open` decide, from keys that you trust. Of a KEY or KEY.pub for encrypted tensors: parameters and fingerprint.",
         epilog="example: stfed inspect sealed.safetensors --key bob.key.pub",
         allow_abbrev=False,
     )
-    inspect.add_argument("file", type=Path, metavar="SEALED", help="a sealed file")
+    inspect.add_argument("file", type=Path, metavar="SEALED", help="a sealed file, or a key file of encrypted tensors")
     inspect.add_argument("--json", action="store_true", help="print one JSON object")
     known = inspect.add_mutually_exclusive_group()
     known.add_argument("--key", action="append", default=[], dest="keys", metavar="KEY.pub", help="does this key open it? repeat")
     known.add_argument("--roster", type=Path, metavar="FILE", help="who in this roster can open it?")
-    inspect.set_defaults(handler=_inspect)
+    inspect.set_defaults(handler=_inspect, wrong=inspect.error)
 
     verify = commands.add_parser(
         "verify",
@@ -49,9 +49,16 @@ def register(commands: Commands) -> None:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from stfed.sealed import inspect
+    from stfed.encrypted.keyinspect import KeyFileInfo, inspect_key_file, is_key_file
+    from stfed.sealed import SealedInfo, inspect
 
-    info = inspect(arguments.file, known=_known(arguments))
+    info: SealedInfo | KeyFileInfo
+    if is_key_file(arguments.file):
+        if arguments.keys or arguments.roster:
+            arguments.wrong("--key and --roster are for sealed files, this is a key file")
+        info = inspect_key_file(arguments.file)
+    else:
+        info = inspect(arguments.file, known=_known(arguments))
     if arguments.json:
         print_json(info.to_dict())
     else:

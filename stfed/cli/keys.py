@@ -1,12 +1,14 @@
-"""`stfed keygen | fingerprint`: keys to decrypt and to sign with, and what people compare over the telephone."""
+"""`stfed keygen | fingerprint`: keys to decrypt, to sign and to compute with, and what people compare over the telephone."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from stfed.cli.options import add_sign, print_json, signing_key
 from stfed.cli.passphrases import VARIABLE, Passphrases, add_passphrase_file
 
 if TYPE_CHECKING:
@@ -18,24 +20,32 @@ def register(commands: Commands) -> None:
     """Adds both commands."""
     keygen = commands.add_parser(
         "keygen",
-        help="make a key pair for sealed files",
+        help="make a key pair for sealed files, or for encrypted tensors",
         description="Writes KEY, the secrets, for your eyes only, and KEY.pub, to give to those who seal files for you or verify what you "
-        "sign. Prints the fingerprints of the public keys, to be compared over another channel.",
+        "sign. Prints the fingerprints of the public keys, to be compared over another channel. With --encrypted, KEY decrypts tensors, "
+        "and KEY.pub is for those who encrypt them and compute on them.",
         epilog="example: stfed keygen --out alice.key",
         allow_abbrev=False,
     )
     keygen.add_argument("--out", type=Path, required=True, metavar="KEY", help="where to write the secret keys; KEY.pub goes beside them")
-    keygen.add_argument("--kind", choices=("hybrid", "x25519"), default="hybrid", help="to decrypt: hybrid is post-quantum (default)")
+    keygen.add_argument("--kind", choices=("hybrid", "x25519"), help="to decrypt: hybrid is post-quantum (default)")
     keygen.add_argument(
         "--signing",
         choices=("ed25519", "ed25519-mldsa65", "none"),
-        default="ed25519",
         help="to sign: ed25519 (default), with ML-DSA-65 beside it, or none",
     )
     keygen.add_argument("--only", choices=("encryption", "signing"), help="leave the other key out; age reads a file with encryption only")
     keygen.add_argument("--passphrase", action="store_true", help=f"protect KEY with a passphrase, from the terminal or {VARIABLE}")
     add_passphrase_file(keygen)
-    keygen.set_defaults(handler=_keygen)
+    keygen.add_argument("--json", action="store_true", help="print one JSON object")
+    tensors = keygen.add_argument_group("keys for arithmetic on encrypted tensors")
+    tensors.add_argument("--encrypted", action="store_true", help="make such keys, and no others")
+    what = tensors.add_mutually_exclusive_group()
+    what.add_argument("--depth", type=int, metavar="N", help="multiplications one after the other that they allow (default 2)")
+    what.add_argument("--sums", action="store_true", help="for the sums of a federated run, and nothing else")
+    tensors.add_argument("--no-rotations", action="store_true", help="a small KEY.pub, without sums over elements and matrix products")
+    add_sign(tensors, "sign KEY.pub with this secret key file, for those who trust it")
+    keygen.set_defaults(handler=_keygen, wrong=keygen.error)
 
     fingerprint = commands.add_parser(
         "fingerprint",
@@ -54,26 +64,88 @@ def _keygen(arguments: argparse.Namespace) -> int:
     from stfed.keys import SigningKey, generate_keypair, write_keypair
     from stfed.keys.keyfile import read_public_keys
 
-    passphrase = Passphrases(arguments.passphrase_file).new(arguments.out) if arguments.passphrase or arguments.passphrase_file else None
-    identity = None if arguments.only == "signing" else generate_keypair(arguments.kind)[0]
+    if arguments.encrypted:
+        return _encrypted(arguments)
+    if arguments.depth is not None or arguments.sums or arguments.no_rotations or arguments.sign:
+        arguments.wrong("--depth, --sums, --no-rotations and --sign are for --encrypted")
+    passphrase = _new_passphrase(arguments, Passphrases(arguments.passphrase_file))
+    identity = None if arguments.only == "signing" else generate_keypair(arguments.kind or "hybrid")[0]
     wants_signing = arguments.only != "encryption" and arguments.signing != "none"
-    signing = SigningKey.generate(arguments.signing) if wants_signing else None
+    signing = SigningKey.generate(arguments.signing or "ed25519") if wants_signing else None
     public = write_keypair(arguments.out, identity, signing, created=datetime.now(UTC), passphrase=passphrase)
-    _print(read_public_keys(public), public)
+    if arguments.json:
+        rows = [{"use": use, "kind": kind, "fingerprint": fingerprint} for use, kind, fingerprint in _rows(read_public_keys(public))]
+        print_json({"secret": str(arguments.out), "public": str(public), "keys": rows})
+    else:
+        print("\n".join(_shown(read_public_keys(public), public)))
     print(f"keep {arguments.out} to yourself, give {public} to those who seal files for you or verify what you sign", file=sys.stderr)
     return 0
 
 
-def _fingerprint(arguments: argparse.Namespace) -> int:
-    from stfed.keys.keyfile import read_public_keys
+def _new_passphrase(arguments: argparse.Namespace, passphrases: Passphrases) -> Callable[[], str] | None:
+    return passphrases.new(arguments.out) if arguments.passphrase or arguments.passphrase_file else None
 
-    for path, keys in [(path, read_public_keys(path)) for path in arguments.files]:
-        _print(keys, path)
+
+def _encrypted(arguments: argparse.Namespace) -> int:
+    from stfed.encrypted.context import SecretContext
+    from stfed.encrypted.keyfiles import save_keypair
+    from stfed.encrypted.parameters import Parameters
+
+    if arguments.kind or arguments.signing or arguments.only:
+        arguments.wrong("--kind, --signing and --only are not for --encrypted")
+    passphrases = Passphrases(arguments.passphrase_file)
+    signer = signing_key(arguments.sign, passphrases) if arguments.sign else None
+    if arguments.sums:
+        from stfed.flower.ckks import SUMS as parameters
+    else:
+        parameters = Parameters() if arguments.depth is None else Parameters.for_depth(arguments.depth)
+
+    def make() -> SecretContext:
+        return SecretContext.generate(parameters, rotations=not (arguments.no_rotations or arguments.sums))
+
+    made = save_keypair(make, arguments.out, passphrase=_new_passphrase(arguments, passphrases), signer=signer)
+    public = f"{arguments.out}.pub"
+    facts: dict[str, Any] = {
+        "secret": str(arguments.out),
+        "public": public,
+        "fingerprint": made.fingerprint.hex(),
+        "parameters": str(parameters),
+        "rotations": made.rotates,
+        "signer": signer.public.fingerprint if signer else None,
+    }
+    if arguments.json:
+        print_json(facts)
+    else:
+        print(f"encrypted tensors  {made.fingerprint.hex()}  {public}")
+        print(f"                   {parameters}{'' if made.rotates else ', no rotations'}")
+    how = "your signature" if signer else "this fingerprint, which you tell them over another channel"
+    print(f"keep {arguments.out} to yourself: it decrypts", file=sys.stderr)
+    print(f"give {public} to those who encrypt or compute: it cannot decrypt. They load it by {how}", file=sys.stderr)
     return 0
 
 
-def _print(keys: PublicKeys, path: Path) -> None:
-    if keys.recipient:
-        print(f"encryption  {keys.recipient.kind.nickname:<15}  {keys.recipient.fingerprint}  {path}")
-    if keys.verifier:
-        print(f"signing     {keys.verifier.kind:<15}  {keys.verifier.fingerprint}  {path}")
+def _fingerprint(arguments: argparse.Namespace) -> int:
+    print("\n".join([line for path in arguments.files for line in _lines(path)]))
+    return 0
+
+
+def _lines(path: Path) -> list[str]:
+    from stfed.encrypted.keyinspect import inspect_key_file, is_key_file
+    from stfed.keys.keyfile import read_public_keys
+    from stfed.sealed.errors import TamperedError
+
+    if not (path.is_file() and is_key_file(path)):
+        return _shown(read_public_keys(path), path)
+    info = inspect_key_file(path)
+    if info.signature not in ("none", "valid"):
+        raise TamperedError(f"{path}: {info.signature}")
+    return [f"encrypted tensors  {info.fingerprint}  {path}"]
+
+
+def _shown(keys: PublicKeys, path: Path) -> list[str]:
+    return [f"{use:<10}  {kind:<15}  {fingerprint}  {path}" for use, kind, fingerprint in _rows(keys)]
+
+
+def _rows(keys: PublicKeys) -> list[tuple[str, str, str]]:
+    rows = [("encryption", keys.recipient.kind.nickname, keys.recipient.fingerprint)] if keys.recipient else []
+    return rows + ([("signing", str(keys.verifier.kind), keys.verifier.fingerprint)] if keys.verifier else [])

@@ -45,6 +45,13 @@ class Label(bytes, Enum):
     ROTATION = b"stfed/encoding/rotation/1"
     ROUNDING = b"stfed/encoding/rounding/1"
     NOISE = b"stfed/encoding/noise/1"
+    # encrypted
+    CKKS_CONTEXT = b"stfed/encrypted/context/1"
+    CKKS_CONTRIBUTION = b"stfed/ckks/contribution/1"
+    CKKS_PUBLIC = b"stfed/encrypted/public-file/1"
+    CKKS_SECRET = b"stfed/encrypted/secret-file/1"
+    CKKS_SECRET_KEY = b"stfed/encrypted/secret-file-key/1"
+    CKKS_SECRET_COMMITMENT = b"stfed/encrypted/secret-file-commitment/1"
     # party's store
     STORE_RECORD = b"stfed/party/store-record/1"
     STORE_RATCHET = b"stfed/party/store-ratchet/1"

@@ -9,7 +9,20 @@ from stfed import cli
 from tests.cli.commands import ROOT
 from tests.cli.test_docs import parsers
 
-HEAVY = ("cryptography", "flwr", "httpx", "numpy", "rich", "safetensors", "sqlite3", "starlette", "torch", "uvicorn")
+HEAVY = (
+    "cryptography",
+    "flwr",
+    "httpx",
+    "numpy",
+    "rich",
+    "safetensors",
+    "sqlite3",
+    "starlette",
+    "tenseal",
+    "torch",
+    "uvicorn",
+    "zstandard",
+)
 CODE = f"""
 import sys
 from stfed.cli import main
