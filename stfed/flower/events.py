@@ -91,7 +91,8 @@ class RoundReport:
         privacy: what a differentially private sum gave away, and all before it (`stfed.dp.DpRelease`).
         metrics: the means of the parties' metrics.
         trips: how often messages went out and replies came back: two in a steady round, three in malicious mode.
-        seconds: by step: join, prepare, train, confirm, unmask, sum. A round that was prepared ahead spends none on prepare.
+        seconds: by step: join, prepare, train, confirm, unmask, sum. A round that was prepared ahead spends none on prepare. Sums under a
+            key holder's key (`stfed.flower.ckks`) have train and decrypt.
         bytes_down, bytes_up: by step, over all parties, without Flower's framing; `ahead` is what rode on UNMASK for the next round.
         failure: why there is no sum; None if there is one.
     """

@@ -171,14 +171,14 @@ class SecAggMod:
             log.error("this party refuses to train and complains to the coordinator: %s", error)
             return Message(records.light(error.complaint), reply_to=message)
         # Read before the function runs: it may change the records in place.
-        received = _received(content) if phase is Phase.TRAIN else {}
-        reply = _call(call_next, records.for_function(message, content), context)
+        received = received_model(content) if phase is Phase.TRAIN else {}
+        reply = run_function(call_next, records.for_function(message, content), context)
         payload, schema = _encode(ticket, received, reply)
         signed = hashlib.sha256(payload).digest() if ticket.facts.mode is Mode.MALICIOUS else b""
         return Message(records.masked(party.finish_training(ticket, schema, len(payload), signed), payload), reply_to=message)
 
 
-def _received(content: RecordDict) -> Mapping[str, Array]:
+def received_model(content: RecordDict) -> Mapping[str, Array]:
     """The model that came with the message, without a copy."""
     arrays = list(content.array_records.values())
     if len(arrays) != 1:
@@ -186,7 +186,7 @@ def _received(content: RecordDict) -> Mapping[str, Array]:
     return views(arrays[0])
 
 
-def _call(call_next: ClientAppCallable, message: Message, context: Context) -> RecordDict:
+def run_function(call_next: ClientAppCallable, message: Message, context: Context) -> RecordDict:
     """The wrapped function's reply; its failure becomes an error without its text, which may quote data."""
     try:
         reply = call_next(message, context)

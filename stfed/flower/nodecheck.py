@@ -16,12 +16,21 @@ from flwr.supernode.cli.flower_supernode import _parse_args_run_supernode
 from stfed.errors import LocalError, shown
 from stfed.flower import pinned_app
 from stfed.flower.channel import ChannelError
-from stfed.flower.party_config import ALLOW_INSECURE, IDENTITY, PASSPHRASE_FILE, POLICY, ROSTER, PartyConfig
+from stfed.flower.party_config import (
+    ALLOW_INSECURE,
+    CKKS_CONTEXT,
+    CKKS_FINGERPRINT,
+    IDENTITY,
+    PASSPHRASE_FILE,
+    POLICY,
+    ROSTER,
+    PartyConfig,
+)
 from stfed.flower.store import SqliteStore, state_dir
 from stfed.secagg.params import Mode
 
 STATE_DIR = "stfed-state-dir"
-KEYS = (POLICY, IDENTITY, PASSPHRASE_FILE, ROSTER, STATE_DIR, ALLOW_INSECURE)
+KEYS = (POLICY, IDENTITY, PASSPHRASE_FILE, ROSTER, STATE_DIR, ALLOW_INSECURE, CKKS_CONTEXT, CKKS_FINGERPRINT)
 """Of the node's config, what is ours."""
 
 _PREFIX = "stfed-"

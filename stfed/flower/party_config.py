@@ -54,6 +54,10 @@ POLICY, IDENTITY, PASSPHRASE_FILE, ROSTER, ALLOW_INSECURE = (
 )
 """The keys of the node's config."""
 
+CKKS_CONTEXT, CKKS_FINGERPRINT = "stfed-ckks-context", "stfed-ckks-fingerprint"
+"""Those of parties in encrypted sums (`stfed.flower.ckks`): the file of the key holder's public context, and its fingerprint in hexadecimal
+digits."""
+
 FindSigner = Callable[[Context], SignerLike]
 
 
@@ -96,7 +100,7 @@ def party_config(
             cannot be read, is malformed or could have been written by somebody else; a node config of the wrong type. The message names
             files and rules, never what is in a secret file.
     """
-    own = _NodeConfig(context)
+    own = NodeConfig(context)
     identity = own.path(IDENTITY) or identity
     roster = own.path(ROSTER) or roster
     own_policy = own.path(POLICY)
@@ -123,7 +127,7 @@ def party_config(
             hint=f"set {ROSTER} in the node's config to the file that all parties have",
         )
     members = _members(roster)
-    key = _signer(identity, context, own.path(PASSPHRASE_FILE)).ed25519
+    key = signer_of(identity, context, own.path(PASSPHRASE_FILE)).ed25519
     try:
         members.member(key.public_bytes)
     except RefusedError as error:
@@ -131,13 +135,14 @@ def party_config(
     return PartyConfig(policy, key, members, insecure)
 
 
-class _NodeConfig:
+class NodeConfig:
     """The part of the node's config that is ours; LocalError for values of the wrong type."""
 
     def __init__(self, context: Context) -> None:
         self._values = context.node_config
 
     def path(self, key: str) -> Path | None:
+        """A path; None if there is none."""
         value = self._values.get(key)
         if value is None:
             return None
@@ -145,7 +150,15 @@ class _NodeConfig:
             raise LocalError(f"{key} of the node's config is {shown(value)}", hint=f"give a path in quotes: {key}='\"/etc/stfed/FILE\"'")
         return Path(value).expanduser()
 
+    def text(self, key: str) -> str | None:
+        """A text; None if there is none."""
+        value = self._values.get(key)
+        if not isinstance(value, str | None):
+            raise LocalError(f"{key} of the node's config is {shown(value)}", hint=f"write it in quotes: {key}='\"...\"'")
+        return value
+
     def flag(self, key: str, default: bool) -> bool:
+        """Yes or no."""
         value = self._values.get(key, default)
         if not isinstance(value, bool):
             raise LocalError(f"{key} of the node's config is {shown(value)}", hint=f"write {key}=true, without quotes")
@@ -170,7 +183,8 @@ def _party_roster(roster: Roster) -> PartyRoster:
     return PartyRoster(roster)
 
 
-def _signer(source: SignerLike | FindSigner, context: Context, passphrase_file: Path | None) -> SigningKey:
+def signer_of(source: SignerLike | FindSigner, context: Context, passphrase_file: Path | None) -> SigningKey:
+    """The signing key; LocalError if its file cannot be used."""
     found = source if isinstance(source, SigningKey | str | os.PathLike) else source(context)
     if isinstance(found, SigningKey):
         return found

@@ -16,7 +16,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -30,6 +30,7 @@ from stfed.errors import LocalError
 from stfed.flower import compatibility
 from stfed.flower.channel import check_coordinator_channel
 from stfed.flower.checkpoint import Checkpoints
+from stfed.flower.clipping import AdaptiveClip
 from stfed.flower.events import EventLog, RoundReport
 from stfed.flower.forecast import Forecast
 from stfed.flower.grid import SecureGrid
@@ -41,6 +42,9 @@ from stfed.keys.roster import Roster
 from stfed.sealed.policy import Policy
 from stfed.secagg.masking import Accumulate
 from stfed.secagg.params import Mode
+
+if TYPE_CHECKING:
+    from stfed.flower.ckks.settings import CkksSum
 
 log = logging.getLogger("stfed")
 
@@ -68,6 +72,7 @@ class SecureAggregation(Strategy):
         events: file of the event log, or an `EventLog`.
         journal: file of the durable round numbers; by default in memory for as long as the grid lives, which is right for simulations.
         accumulate: does the keystreams of unmasking elsewhere, for example on other machines (`stfed.flower.sharded.RayWorkers`).
+        ckks: sums under the key of a key holder instead of masks (`stfed.flower.ckks`): one trip to the parties, and less protection.
         **fields: fields of `Settings`: gamma, delta, threshold, ring_bits, clip, max_weight, ...
 
     Attributes:
@@ -92,6 +97,7 @@ class SecureAggregation(Strategy):
         events: str | Path | EventLog | None = None,
         journal: str | Path | None = None,
         accumulate: Accumulate | None = None,
+        ckks: CkksSum | None = None,
         **fields: Any,
     ) -> None:
         self.settings = Settings.given("SecureAggregation", settings, fields)
@@ -99,7 +105,9 @@ class SecureAggregation(Strategy):
             raise LocalError(_OUTERMOST, hint="SecureAggregation(Wrapper(FedAvg()))")
         compatibility.check(strategy, uniform=self.settings.uniform, groups=self.settings.group_size is not None)
         self._check_privacy(strategy)
-        self.strategy = strategy
+        if ckks is not None:
+            ckks.check(self.settings)
+        self.strategy, self._ckks = strategy, ckks
         self._events = events if isinstance(events, EventLog) else EventLog(events)
         self._journal, self._accumulate = None if journal is None else Path(journal), accumulate
         self._roster = roster if roster is None or isinstance(roster, Roster) else Roster.read(roster)
@@ -128,7 +136,7 @@ class SecureAggregation(Strategy):
         Raises:
             BudgetError: the budget has no room for a single round, also because of what was spent in this run before.
         """
-        secure = SecureGrid(
+        secure = (SecureGrid if self._ckks is None else self._ckks.over)(
             grid,
             self.settings,
             weight_key=compatibility.weight_key(self.strategy),
@@ -174,13 +182,17 @@ class SecureAggregation(Strategy):
     def summary_of_settings(self) -> None:
         """Logs what the rounds run with."""
         settings = self.settings
+        if self._ckks is not None:
+            log.info("sums encrypted under %r, clip %g, max weight %g", self._ckks.context, settings.first_clip, settings.max_weight)
+            return
         log.info(
-            "secure aggregation: %s, gamma %g, delta %g, %s, clip %g, max weight %g",
+            "secure aggregation: %s, gamma %g, delta %g, %s, %sclip %g, max weight %g",
             settings.mode.value,
             settings.gamma,
             settings.delta,
             settings.precision,
-            settings.clip,
+            "adaptive " if isinstance(settings.clip, AdaptiveClip) else "",
+            settings.first_clip,
             settings.max_weight,
         )
 

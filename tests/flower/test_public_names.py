@@ -15,7 +15,17 @@ from stfed.flower import SecureAggregation, SecureGrid, secagg_mod
 
 PUBLIC = {
     "stfed.flower": sorted(
-        ["AdaptiveClipping", "DistributedDp", "SecAggMod", "SecureAggregation", "SecureGrid", "Shared", "device_arrays", "secagg_mod"]
+        [
+            "AdaptiveClip",
+            "AdaptiveClipping",
+            "DistributedDp",
+            "SecAggMod",
+            "SecureAggregation",
+            "SecureGrid",
+            "Shared",
+            "device_arrays",
+            "secagg_mod",
+        ]
     ),
     "stfed.flower.analytics": [
         "Analytics",
@@ -36,6 +46,7 @@ PUBLIC = {
         "Variance",
         "answer",
     ],
+    "stfed.flower.ckks": ["CkksMod", "CkksSum", "KeyHolder", "SUMS", "ckks_mod", "key_holder_app"],
     "stfed.testing": ["Fault", "FaultPlan", "InMemoryGrid", "SimulatedNode", "WireRecord"],
     "stfed.sealed.numpy": ["load", "load_file", "safe_open", "save", "save_file"],
     "stfed.sealed.torch": sorted(
@@ -62,7 +73,7 @@ def test_the_wrapper_is_a_strategy_with_flowers_start() -> None:
 
 def test_the_wrapper_s_own_arguments() -> None:
     parameters = inspect.signature(SecureAggregation).parameters
-    own = ["roster", "save", "recipients", "signer", "policy", "audit", "model", "events", "journal", "accumulate"]
+    own = ["roster", "save", "recipients", "signer", "policy", "audit", "model", "events", "journal", "accumulate", "ckks"]
     assert list(parameters) == ["strategy", "settings", *own, "fields"]
     keyword_only = [name for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
     assert keyword_only == own
