@@ -1,4 +1,4 @@
-"""Sums of updates encrypted with CKKS through TenSEAL, in the way of NVFlare's homomorphic-encryption filters, beside ours.
+"""Sums of updates encrypted with CKKS through TenSEAL, in the way of NVFlare's homomorphic-encryption filters, beside ours: masks and CKKS.
 
     python -m benchmarks.ckks
 
@@ -10,6 +10,9 @@ The promises differ. With CKKS the server sees neither updates nor their sum; bu
 everybody's update, because all have the same key, and every client gets every sum. With `stfed` the coordinator learns the sum, as it
 does in plain federated averaging, and updates stay hidden from it together with a stated share of the parties. Nobody recovers a drop in
 CKKS, because nothing has to be recovered: so nobody drops here.
+
+The CKKS mode of `stfed` (`benchmarks.ckks_mode`) is a third way: parties have a public key only, one key holder has the secret one and gets
+the sum. docs/ckks.md has who can read what in each.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import ckks_mode
 from benchmarks import round as stfed_round
 from benchmarks.line import Line, Section
 from benchmarks.stopwatch import COORDINATOR, PARTIES, Spent, Stopwatch, progress
@@ -156,14 +160,20 @@ def run(sizes: Sequence[tuple[int, int]], *, quick: bool = False) -> Section:
         workload = Workload(parties, parameters)
         theirs = run_round(workload)
         ours = stfed_round.run_round(workload, choose(parties, 0.1, 0.1), **ENCODING)
-        found += lines(workload, theirs, ours)
+        held = ckks_mode.run_round(workload, clip=ENCODING["clip"], max_weight=ENCODING["max_weight"])
+        found += lines(workload, theirs, ours) + ckks_mode.lines(workload, held, theirs.times, ours.times)
         data.append(
             {
                 "n": parties, "d": parameters, "up_bytes": theirs.up_bytes, "down_bytes": theirs.down_bytes,
                 "max_error": theirs.error, "steps": theirs.times.as_json(), "stfed": ours.as_json(),
+                "mode": {"steps": held.times.as_json(), "up_bytes": held.up_bytes, "mean_bytes": held.mean_bytes, "max_error": held.error},
             }
         )  # fmt: skip
-        sides = (("CKKS", theirs.error <= _ERROR_BOUND, theirs.error), ("stfed", ours.exact, ours.error))
+        sides = (
+            ("CKKS", theirs.error <= _ERROR_BOUND, theirs.error),
+            ("stfed", ours.exact, ours.error),
+            ("the CKKS mode", held.right, held.error),
+        )
         wrong += [f"n = {parties}: the mean of {name} is off by {error:.2e}" for name, right, error in sides if not right]
     return Section("ckks", title, found, {"sizes": data, "plots": [_plot(data[-1])]}, quick, wrong)
 

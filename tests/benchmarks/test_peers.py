@@ -52,6 +52,12 @@ def test_ckks_beside_ours(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
     assert size["up_bytes"] == pytest.approx(5 * 2 * 2 * 8192 * 8, rel=0.15)
     assert size["down_bytes"] == pytest.approx(5 * 2 * 8192 * 8, rel=0.15)
     assert size["stfed"]["upload_bytes"] == pytest.approx(2 * size["d"], rel=0.02)
+    # Two polynomials of a prime of 60 and one of 59 bits, 8192 numbers in each of 3.
+    assert size["mode"]["up_bytes"] == 3 * 2 * 8192 * (60 + 59) // 8
+    assert {(step["role"], step["step"]): step["calls"] for step in size["mode"]["steps"]} == {
+        ("parties", "encode"): 3, ("parties", "encrypt"): 3, ("coordinator", "read and add"): 3, ("coordinator", "write the sum"): 1,
+        ("key holder", "read the sum"): 1, ("key holder", "decrypt"): 1, ("coordinator", "decode"): 1,
+    }  # fmt: skip
     # What TenSEAL prints from C++ stays off the table.
     assert "WARNING" not in capfd.readouterr().out
 
