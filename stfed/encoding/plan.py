@@ -33,7 +33,7 @@ from stfed.encoding.noise import SCALARS, Noise
 from stfed.encoding.normbound import norm_bound_squared
 from stfed.encoding.pack import lane_dtype
 from stfed.encoding.rotation import SEED_BYTES, Rotation
-from stfed.encoding.tensors import MAX_DIMENSIONS, MAX_NAME_BYTES, MAX_WORDS, TensorSpec, check_name
+from stfed.encoding.tensors import MAX_NAME_BYTES, MAX_WORDS, TensorSpec, check_name
 from stfed.encoding.wide import WideFormat, exact, nearest
 from stfed.errors import DecodeError, LocalError
 from stfed.wire import Reader, Writer
@@ -325,7 +325,7 @@ class EncodingPlan:
         writer = (
             Writer()
             .u8(VERSION)
-            .vector(self.tensors, lambda w, spec: w.text(spec.name).text(spec.dtype).vector(spec.shape, Writer.u64))
+            .vector(self.tensors, lambda w, spec: spec.write(w))
             .u32(self.parties)
             .u8(self.ring_bits)
             .f64(self.clip)
@@ -369,7 +369,7 @@ class EncodingPlan:
         if version != VERSION:
             raise reader.fail("version", f"is {version}, this release knows {VERSION}")
         try:
-            tensors = tuple(reader.vector("tensors", _read_spec, max_items=MAX_TENSORS, item_min_bytes=12))
+            tensors = tuple(reader.vector("tensors", TensorSpec.read, max_items=MAX_TENSORS, item_min_bytes=12))
             parties, ring_bits = reader.u32("parties"), reader.u8("ring_bits")
             clip, max_weight, uniform = reader.f64("clip"), reader.f64("max_weight"), reader.u8("uniform")
             if uniform > 1:
@@ -395,12 +395,6 @@ def _consecutive(lengths: Iterable[int]) -> Iterator[slice]:
     for length in lengths:
         yield slice(start, start + length)
         start += length
-
-
-def _read_spec(reader: Reader) -> TensorSpec:
-    name, dtype = reader.text("tensor name", max_bytes=MAX_NAME_BYTES), reader.text("tensor dtype", max_bytes=16)
-    shape = reader.vector("tensor shape", lambda r: r.u64("dimension"), max_items=MAX_DIMENSIONS, item_min_bytes=8)
-    return TensorSpec(name, dtype, tuple(shape))
 
 
 def _between(setting: str, value: float, low: float, high: float) -> None:

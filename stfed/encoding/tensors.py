@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stfed.encoding.arrays import FLOAT_DTYPES, INTEGER_CHANGE
 from stfed.errors import LocalError
+from stfed.wire import Reader, Writer
 
 MAX_NAME_BYTES = 1024
 MAX_DIMENSIONS = 64
@@ -43,6 +44,17 @@ class TensorSpec:
         # zeros are left out of the product: (0, 2^63) is no more allowed than (1, 2^63)
         if len(self.shape) > MAX_DIMENSIONS or min(self.shape, default=0) < 0 or math.prod(d for d in self.shape if d) > MAX_WORDS:
             raise LocalError(f"tensor {self.name!r} has a shape of over {MAX_WORDS} elements or {MAX_DIMENSIONS} dimensions")
+
+    def write(self, writer: Writer) -> None:
+        """Its one encoding."""
+        writer.text(self.name).text(self.dtype).vector(self.shape, Writer.u64)
+
+    @classmethod
+    def read(cls, reader: Reader) -> TensorSpec:
+        """The spec that comes next; DecodeError or LocalError if there is none that can be."""
+        name, dtype = reader.text("tensor name", max_bytes=MAX_NAME_BYTES), reader.text("tensor dtype", max_bytes=16)
+        shape = reader.vector("tensor shape", lambda r: r.u64("dimension"), max_items=MAX_DIMENSIONS, item_min_bytes=8)
+        return cls(name, dtype, tuple(shape))
 
     @property
     def size(self) -> int:

@@ -29,7 +29,6 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from flwr.app import Context, Message, RecordDict
 
@@ -40,6 +39,7 @@ from stfed.errors import DecodeError, LocalError
 from stfed.flower import records
 from stfed.flower.agreed import check_agreed
 from stfed.flower.channel import check_channel
+from stfed.flower.outcome import TrainFunctionError, taken_apart
 from stfed.flower.party_config import PartyConfig, party_config
 from stfed.flower.store import SqliteStore
 from stfed.flower.views import views
@@ -59,10 +59,6 @@ log = logging.getLogger("stfed")
 
 class PlainMessageError(RefusedError):
     """The coordinator sent a message that asks for a reply in clear."""
-
-
-class TrainFunctionError(LocalError):
-    """The party's own function failed, or returned what secure aggregation cannot carry."""
 
 
 class PartyError(LocalError):
@@ -202,32 +198,11 @@ def run_function(call_next: ClientAppCallable, message: Message, context: Contex
 
 
 def _encode(ticket: Ticket, received: Mapping[str, Array], reply: RecordDict) -> tuple[bytes, bytes]:
-    """The reply as one masked and packed vector, and which metrics are in it.
-
-    What cannot be encoded is refused in one and the same words, whatever the reason: which bound a party's numbers break would tell the
-    coordinator, who chooses the bounds, about the numbers.
-    """
-    plan, train = ticket.masks.plan, ticket.facts.phase is Phase.TRAIN
-    arrays, metrics = list(reply.array_records.values()), list(reply.metric_records.values())
-    expected = "one ArrayRecord and one MetricRecord" if train else "one MetricRecord"
-    if len(arrays) != train or len(metrics) != 1 or reply.config_records:
-        raise TrainFunctionError(
-            f"the reply must be {expected} and nothing else: everything in it is summed, nothing leaves in clear; "
-            f"it has {len(arrays)} ArrayRecords, {len(metrics)} MetricRecords and {len(reply.config_records)} ConfigRecords"
-        )
-    try:
-        values: dict[str, Any] = dict(metrics[0])
-        weight = values.pop(plan.weight_key, 1 if plan.uniform else None)
-        if weight is None:
-            raise LocalError(f"the MetricRecord has no {plan.weight_key!r}, which is the weight")
-        trained = views(arrays[0]) if train else {}
-        update = Update(plan, received, trained, weight, values, random_filler(system_entropy))
+    """The reply as one masked and packed vector, and which metrics are in it."""
+    plan = ticket.masks.plan
+    with taken_apart(reply, ticket.facts.phase, plan) as outcome:
+        update = Update(plan, received, outcome.trained, outcome.weight, outcome.metrics, random_filler(system_entropy))
         return ticket.masks.seal(update, system_entropy), update.schema.encode()
-    except LocalError as error:
-        log.error("the reply of the %s function cannot be summed: %s", ticket.facts.phase.name.lower(), error)
-        raise TrainFunctionError(
-            f"the reply of the {ticket.facts.phase.name.lower()} function cannot be summed", hint="details are in this party's own log"
-        ) from None
 
 
 secagg_mod = SecAggMod()

@@ -22,7 +22,7 @@ LIGHT_MESSAGE = "train"
 """JOIN, PREPARE, CONFIRM and UNMASK travel as train messages: every ClientApp with a train function has them pass its mods."""
 RECORD = "stfed"
 VECTOR_RECORD = "stfed.masked"
-_MESSAGE = "message"
+MESSAGE = "message"
 _NEXT = "next"
 _REFUSED = "next-refused"
 _VECTOR = "vector"
@@ -63,7 +63,7 @@ def phase_of(message_type: str) -> Phase:
 
 def light(message: bytes, *, riding: bytes | None = None) -> RecordDict:
     """The content of a message that carries nothing but ours, and the PREPARE that rides on it."""
-    return RecordDict({RECORD: ConfigRecord({_MESSAGE: message} if riding is None else {_MESSAGE: message, _NEXT: riding})})
+    return RecordDict({RECORD: ConfigRecord({MESSAGE: message} if riding is None else {MESSAGE: message, _NEXT: riding})})
 
 
 def riding_on(content: RecordDict) -> bytes | None:
@@ -82,7 +82,7 @@ def riding_on(content: RecordDict) -> bytes | None:
 def unmasked_and_prepared(unmask: bytes, prepare: bytes | StfedError, run_config: bytes) -> RecordDict:
     """The content of a reply to UNMASK with a PREPARE on it: both replies, or why there is no second one."""
     riding: dict[str, bytes | str] = {_NEXT: prepare, _RUN_CONFIG: run_config} if isinstance(prepare, bytes) else {_REFUSED: str(prepare)}
-    return RecordDict({RECORD: ConfigRecord({_MESSAGE: unmask, **riding})})
+    return RecordDict({RECORD: ConfigRecord({MESSAGE: unmask, **riding})})
 
 
 def prepare_in(content: RecordDict) -> bytes:
@@ -99,30 +99,36 @@ def prepare_in(content: RecordDict) -> bytes:
 
 
 def attach(content: RecordDict, message: bytes, run_config: bytes) -> RecordDict:
-    """A copy of the strategy's content with our message beside it, and the run config that the others have.
+    """A copy of the strategy's content with our message beside it, and the run config that the others have."""
+    return beside(content, ConfigRecord({MESSAGE: message, _RUN_CONFIG: run_config}))
 
-    The records themselves are shared, not copied.
+
+def beside(content: RecordDict, ours: ConfigRecord, name: str = RECORD) -> RecordDict:
+    """A copy of the strategy's content with a record of ours in it. The records themselves are shared, not copied.
+
+    Raises:
+        LocalError: the strategy has a record of that name.
     """
-    if RECORD in content:
-        raise LocalError(f"the strategy's messages have a record {RECORD!r} of their own", hint="give that record another name")
-    return RecordDict({**content, RECORD: ConfigRecord({_MESSAGE: message, _RUN_CONFIG: run_config})})
+    if name in content:
+        raise LocalError(f"the strategy's messages have a record {name!r} of their own", hint="give that record another name")
+    return RecordDict({**content, name: ours})
 
 
-def detach(content: RecordDict) -> tuple[bytes | None, RecordDict]:
+def detach(content: RecordDict, name: str = RECORD) -> tuple[bytes | None, RecordDict]:
     """Our message, if there is one, and the content without it."""
-    rest = RecordDict({key: record for key, record in content.items() if key != RECORD})
-    record = content.get(RECORD)
+    rest = RecordDict({key: record for key, record in content.items() if key != name})
+    record = content.get(name)
     if record is None:
         return None, rest
-    message = record.get(_MESSAGE) if isinstance(record, ConfigRecord) else None
+    message = record.get(MESSAGE) if isinstance(record, ConfigRecord) else None
     if not isinstance(message, bytes):
-        raise DecodeError(f"the record {RECORD!r} has no message in it")
+        raise DecodeError(f"the record {name!r} has no message in it")
     return message, rest
 
 
 def prepared(message: bytes, run_config: bytes) -> RecordDict:
     """The content of a PREPARE reply: our message, and the digest of the run config that this party's function will see."""
-    return RecordDict({RECORD: ConfigRecord({_MESSAGE: message, _RUN_CONFIG: run_config})})
+    return RecordDict({RECORD: ConfigRecord({MESSAGE: message, _RUN_CONFIG: run_config})})
 
 
 def run_config_of(content: RecordDict) -> bytes:
@@ -153,7 +159,7 @@ def message_of(content: RecordDict) -> bytes:
 def masked(message: bytes, vector: bytes) -> RecordDict:
     """The content of a TRAIN reply: our message and the packed vector."""
     array = Array(dtype="uint8", shape=(len(vector),), stype=_RAW, data=vector)
-    return RecordDict({RECORD: ConfigRecord({_MESSAGE: message}), VECTOR_RECORD: ArrayRecord({_VECTOR: array})})
+    return RecordDict({RECORD: ConfigRecord({MESSAGE: message}), VECTOR_RECORD: ArrayRecord({_VECTOR: array})})
 
 
 def unmasked(content: RecordDict) -> tuple[bytes, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,13 +40,15 @@ def _file(event: Event, folder: Path) -> tuple[str, ...]:
     path = _found(Path(event["path"]), folder)
     about = (path.name, str(event["server_round"]))
     try:
-        content, told = path.read_bytes(), inspect(path)
+        with path.open("rb") as file:
+            size_bytes, sha256 = os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
+        told = inspect(path)
     except OSError as error:
         return (*about, "", f"not there: {error.strerror}", "", "")
     except StfedError as error:
         return (*about, "", f"DAMAGED: {error.message}", "", "")
     signature = told.signature if told.signature in ("valid", "none") else f"WRONG: {told.signature}"
-    return (*about, size(len(content)), hashlib.sha256(content).hexdigest(), str(sum(told.recipients.values())), signature)
+    return (*about, size(size_bytes), sha256, str(sum(told.recipients.values())), signature)
 
 
 def _found(path: Path, folder: Path) -> Path:

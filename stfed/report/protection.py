@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from stfed.report.blocks import Block, Chart, Section, Text
+from stfed.report.eventlog import Event
 from stfed.report.run import Run, Sum
 from stfed.report.story import facts_of
 
 _MODES = {
     "semi-honest": "the coordinator follows the protocol, and looks at all that it gets",
     "malicious": "the coordinator may do anything; parties check what it says by signatures, and refuse",
+    "ckks": "a key holder decrypts sums of ciphertexts; coordinator and key holder follow the protocol, and do not work together",
 }
+_MASKS = (
+    "Each party adds masks to its update that cancel in the sum, so that the coordinator sees random numbers of each party and the "
+    "sum of all. These are the numbers of the sum over the fewest parties."
+)
+_CIPHERTEXTS = (
+    "Each party encrypts its update under the public key of a key holder. The coordinator adds ciphertexts, which it cannot read, and the "
+    "key holder decrypts sums. These are the numbers of the sum over the fewest parties."
+)
+_NUMBERS = ("n", "k", "t", "mode")
 
 
 def protocol(run: Run) -> Section:
@@ -22,6 +33,18 @@ def protocol(run: Run) -> Section:
         "mode": (last["mode"], _MODES.get(last["mode"], "")),
         "cohort": (f"{last['n']} parties", "what leaves a sum is about all of them together"),
         "smallest sum": (f"{min(one.summed for one in done)} parties", "the fewest that a released sum was over"),
+    }
+    masked = last["mode"] != "ckks"
+    if masked:
+        facts |= _masks(last)
+    blocks: list[Block] = [Text(_MASKS if masked else _CIPHERTEXTS), facts_of(facts)]
+    if len({tuple(one.event[number] for number in _NUMBERS) for one in done}) > 1:
+        blocks.append(Text("Other sums of this run had other numbers of parties, neighbours or shares: the event log has them all."))
+    return Section("What protects the parties", blocks)
+
+
+def _masks(last: Event) -> dict[str, tuple[str, str]]:
+    facts = {
         "corrupt": (
             f"{last['corrupt']} parties",
             "so many may work with the coordinator, and still nobody learns the update of an honest one",
@@ -30,20 +53,9 @@ def protocol(run: Run) -> Section:
         "threshold": (f"{last['t']} of {last['k'] + 1} shares", "so many must come together before anything of a mask is recovered"),
     }
     if last["quorum"] is not None:
-        facts["quorum"] = (
-            f"{last['quorum']} signatures",
-            "so many parties must have signed the same list of survivors before masks are removed",
-        )
-    blocks: list[Block] = [
-        Text(
-            "Each party adds masks to its update that cancel in the sum, so that the coordinator sees random numbers of each party and the "
-            "sum of all. These are the numbers of the sum over the fewest parties."
-        ),
-        facts_of(facts),
-    ]
-    if any({key: one.event[key] for key in ("n", "k", "t", "mode")} != {key: last[key] for key in ("n", "k", "t", "mode")} for one in done):
-        blocks.append(Text("Other sums of this run had other numbers of parties, neighbours or shares: the event log has them all."))
-    return Section("What protects the parties", blocks)
+        signed = "so many parties must have signed the same list of survivors before masks are removed"
+        facts["quorum"] = (f"{last['quorum']} signatures", signed)
+    return facts
 
 
 def precision(run: Run) -> Section:
@@ -53,8 +65,8 @@ def precision(run: Run) -> Section:
         return Section("Precision", [Text("No sum of training came to its end.")])
     last = done[-1].event
     clipped, coordinates = (sum(values) for values in zip(*((one.event["clipped"], _coordinates(one)) for one in done), strict=True))
-    facts = {
-        "bits": (str(last["ring_bits"]), "of a masked parameter, which is what a party sends for it"),
+    facts = {"bits": (str(last["ring_bits"]), "of a masked parameter, which is what a party sends for it")} if last["ring_bits"] else {}
+    facts |= {
         "clip": (f"{last['clip']:g}", "a change of a parameter that is larger counts as this much"),
         "clipped": (f"{clipped} of {coordinates:,}", "changes that were"),
         "rounding": (

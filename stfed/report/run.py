@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, Self
 
@@ -103,16 +103,21 @@ class Run:
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> Self:
-        """A run from all of its events. A log to which several runs were appended is the last of them."""
+        """A run from all of its events."""
         run = cls()
         for event in events:
-            if event["event"] == "start":
-                run = cls()
             run.take(event)
         return run
 
     def take(self, event: Event) -> None:
-        """One event more. Events of other kinds than the schema knows are left out."""
+        """One event more. Events of other kinds than the schema knows are left out.
+
+        A log to which several runs were appended is the last of them: all is forgotten where another one starts.
+        """
+        if event["event"] == "start":
+            fresh = type(self)()
+            for one in fields(self):
+                setattr(self, one.name, getattr(fresh, one.name))
         self.last_s = event["time"]
         match event["event"]:
             case "start":

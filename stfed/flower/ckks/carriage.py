@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
-from stfed.errors import DecodeError, LocalError
+from stfed.errors import DecodeError
+from stfed.flower import records
 
 RECORD = "stfed.ckks"
 VECTORS = "stfed.ckks.vectors"
-_MESSAGE = "message"
 _RAW = "stfed.ckks"
 
 
 def carried(message: bytes, vectors: Sequence[bytes] = ()) -> RecordDict:
     """The content of a message of ours, with vectors of raw bytes beside it."""
-    content = RecordDict({RECORD: ConfigRecord({_MESSAGE: message})})
+    content = RecordDict({RECORD: ConfigRecord({records.MESSAGE: message})})
     if vectors:
         arrays = {str(at): Array(dtype="uint8", shape=(len(one),), stype=_RAW, data=one) for at, one in enumerate(vectors)}
         content[VECTORS] = ArrayRecord(arrays)
@@ -25,21 +25,12 @@ def carried(message: bytes, vectors: Sequence[bytes] = ()) -> RecordDict:
 
 def beside(content: RecordDict, message: bytes) -> RecordDict:
     """A copy of the strategy's content with our message in it; the records themselves are shared."""
-    if RECORD in content:
-        raise LocalError(f"the strategy's messages have a record {RECORD!r} of their own", hint="give that record another name")
-    return RecordDict({**content, RECORD: ConfigRecord({_MESSAGE: message})})
+    return records.beside(content, ConfigRecord({records.MESSAGE: message}), RECORD)
 
 
 def detach(content: RecordDict) -> tuple[bytes | None, RecordDict]:
     """Our message, if there is one, and the content without it."""
-    rest = RecordDict({key: record for key, record in content.items() if key != RECORD})
-    record = content.get(RECORD)
-    if record is None:
-        return None, rest
-    message = record.get(_MESSAGE) if isinstance(record, ConfigRecord) else None
-    if not isinstance(message, bytes):
-        raise DecodeError(f"the record {RECORD!r} has no message in it")
-    return message, rest
+    return records.detach(content, RECORD)
 
 
 def message_of(content: RecordDict) -> bytes:

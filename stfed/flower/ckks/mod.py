@@ -11,7 +11,6 @@ ordinary messages are refused before the function runs, and the function's error
 from __future__ import annotations
 
 import hashlib
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,8 @@ from stfed.flower.ckks.messages import Here, Kind, Statement, Train
 from stfed.flower.ckks.numbers import numbers_of
 from stfed.flower.ckks.plan import SumPlan
 from stfed.flower.ckks.refusals import WrongKeyError
-from stfed.flower.mod import ClientAppCallable, PlainMessageError, SecAggMod, TrainFunctionError, received_model, run_function
+from stfed.flower.mod import ClientAppCallable, PlainMessageError, SecAggMod, received_model, run_function
+from stfed.flower.outcome import taken_apart
 from stfed.flower.party_config import (
     CKKS_CONTEXT,
     CKKS_FINGERPRINT,
@@ -39,14 +39,11 @@ from stfed.flower.party_config import (
     PartyConfig,
     signer_of,
 )
-from stfed.flower.views import views
 from stfed.keys.keyfile import SignerLike
 from stfed.secagg.messages import Phase
 from stfed.secagg.policy import Policy
 from stfed.secagg.policy_toml import read_policy
 from stfed.secagg.refusals import RefusedError
-
-log = logging.getLogger("stfed")
 
 
 class CkksMod(SecAggMod):
@@ -144,24 +141,10 @@ class CkksMod(SecAggMod):
 
 
 def _encrypt(context: EvaluationContext, plan: SumPlan, phase: Phase, received: Any, reply: RecordDict) -> tuple[bytes, bytes]:
-    """The whole reply as one encrypted vector, and the names of its metrics. What cannot be summed is refused in one and the same words."""
-    train = phase is Phase.TRAIN
-    arrays, metrics = list(reply.array_records.values()), list(reply.metric_records.values())
-    expected = "one ArrayRecord and one MetricRecord" if train else "one MetricRecord"
-    if len(arrays) != train or len(metrics) != 1 or reply.config_records:
-        raise TrainFunctionError(f"the reply must be {expected} and nothing else: everything in it is summed, nothing leaves in clear")
-    try:
-        values: dict[str, Any] = dict(metrics[0])
-        weight = values.pop(plan.weight_key, 1 if plan.uniform else None)
-        if weight is None:
-            raise LocalError(f"the MetricRecord has no {plan.weight_key!r}, which is the weight")
-        numbers, schema = numbers_of(plan, received, views(arrays[0]) if train else {}, weight, values)
+    """The whole reply as one encrypted vector, and the names of its metrics."""
+    with taken_apart(reply, phase, plan) as outcome:
+        numbers, schema = numbers_of(plan, received, outcome.trained, outcome.weight, outcome.metrics)
         return vectors.encrypt(plan.scale(context, len(schema.names)), numbers), schema.encode()
-    except LocalError as error:
-        log.error("the reply of the %s function cannot be summed: %s", phase.name.lower(), error)
-        raise TrainFunctionError(
-            f"the reply of the {phase.name.lower()} function cannot be summed", hint="details are in this party's own log"
-        ) from None
 
 
 ckks_mod = CkksMod()

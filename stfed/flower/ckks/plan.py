@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stfed.encoding.arrays import describe
 from stfed.encoding.plan import CLIP_RANGE, MAX_TENSORS, MAX_WEIGHT
-from stfed.encoding.tensors import MAX_DIMENSIONS, MAX_NAME_BYTES, TensorSpec
+from stfed.encoding.tensors import MAX_NAME_BYTES, TensorSpec
 from stfed.encrypted.context import EvaluationContext
 from stfed.errors import DecodeError, LocalError, shown
 from stfed.flower.ckks.scale import Scale
@@ -108,7 +108,7 @@ class SumPlan:
 
     def encode(self) -> bytes:
         """The plan's one encoding."""
-        writer = Writer().vector(self.tensors, lambda w, spec: w.text(spec.name).text(spec.dtype).vector(spec.shape, Writer.u64))
+        writer = Writer().vector(self.tensors, lambda w, spec: spec.write(w))
         writer.u32(self.parties).f64(self.clip).f64(self.max_weight).f64(self.metric_bound)
         return writer.u8(self.uniform).text(self.weight_key).getvalue()
 
@@ -116,13 +116,8 @@ class SumPlan:
     def read(cls, data: bytes) -> Self:
         """The plan that `data` is the encoding of; DecodeError if it is none."""
         reader = Reader(data, "plan of an encrypted sum")
-
-        def spec(one: Reader) -> TensorSpec:
-            name, dtype = one.text("name", max_bytes=MAX_NAME_BYTES), one.text("dtype", max_bytes=16)
-            return TensorSpec(name, dtype, tuple(one.vector("shape", lambda r: r.u64("size"), max_items=MAX_DIMENSIONS, item_min_bytes=8)))
-
         try:
-            tensors = tuple(reader.vector("tensors", spec, max_items=MAX_TENSORS, item_min_bytes=12))
+            tensors = tuple(reader.vector("tensors", TensorSpec.read, max_items=MAX_TENSORS, item_min_bytes=12))
             parties, clip, max_weight, metric_bound = reader.u32("parties"), reader.f64("clip"), reader.f64("W"), reader.f64("M")
             uniform, weight_key = bool(reader.u8("uniform")), reader.text("weight key", max_bytes=MAX_NAME_BYTES)
             plan = cls(tensors, parties, clip, max_weight, metric_bound, uniform, weight_key)

@@ -66,7 +66,7 @@ def audit(watched: Watched) -> dict[str, Any] | None:
         return None
     try:
         with AuditLog(path, create=False, read_only=True) as log:
-            entries = list(log.search())[-_AUDIT_SHOWN:]
+            entries = list(log.entries(max(0, log.size - _AUDIT_SHOWN)))
     except (StfedError, OSError) as error:
         return {"broken": str(error), "entries": []}
     return {"broken": None, "entries": [_entry(entry) for entry in reversed(entries)]}

@@ -39,8 +39,6 @@ class Watched:
             if self.broken is None:
                 new = lines(self.log, self._offset)
                 for event in new:
-                    if event["event"] == "start":
-                        self.run = Run()
                     self.run.take(event)
                     self._offset = new.offset
         except (MalformedError, OSError) as error:
