@@ -48,6 +48,8 @@ class Label(bytes, Enum):
     # encrypted
     CKKS_CONTEXT = b"stfed/encrypted/context/1"
     CKKS_CONTRIBUTION = b"stfed/ckks/contribution/1"
+    CKKS_HOLDER = b"stfed/ckks/holder/1"
+    CKKS_MEAN = b"stfed/ckks/mean/1"
     CKKS_PUBLIC = b"stfed/encrypted/public-file/1"
     CKKS_SECRET = b"stfed/encrypted/secret-file/1"
     CKKS_SECRET_KEY = b"stfed/encrypted/secret-file-key/1"

@@ -19,6 +19,7 @@ from flwr.serverapp.strategy import FedAdam, FedAvg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stfed.crypto.identity import BadSignatureError
 from stfed.encoding.metrics import MetricSchema
 from stfed.encrypted import words
 from stfed.encrypted.context import SecretContext
@@ -27,7 +28,7 @@ from stfed.encrypted.parameters import Parameters
 from stfed.encrypted.seal import seal
 from stfed.errors import DecodeError, LocalError, PeerError, QuorumError
 from stfed.flower import DistributedDp, SecureAggregation, records
-from stfed.flower.ckks import SUMS, CkksMod, CkksSum, KeyHolder, carriage, ckks_mod, flooding, key_holder_app, messages, vectors
+from stfed.flower.ckks import SUMS, CkksMod, CkksSum, KeyHolder, carriage, ckks_mod, flooding, key_holder_app, messages, vectors, vouching
 from stfed.flower.ckks.ledger import Ledger
 from stfed.flower.ckks.messages import Here, Kind, Mean, Round, Statement, Sum, Train, Who
 from stfed.flower.ckks.numbers import average, decode, numbers_of
@@ -36,6 +37,7 @@ from stfed.flower.ckks.refusals import SpentError, StatementError, WrongKeyError
 from stfed.flower.ckks.scale import Scale
 from stfed.flower.journal import Journal
 from stfed.flower.nodecheck import check_node
+from stfed.keys import SigningKey
 from stfed.sealed.errors import UntrustedError
 from stfed.secagg.messages import Phase
 from stfed.secagg.params import Mode
@@ -83,10 +85,17 @@ def identity_of(context: Any) -> Any:
     return signing_key(int(context.node_config["partition-id"]))
 
 
-def federation(*faults: Mapping[str, Any], n: int = N, signed: bool = False, app: Any = None, policy: Policy | None = None) -> InMemoryGrid:
+def federation(
+    *faults: Mapping[str, Any],
+    n: int = N,
+    signed: bool = False,
+    app: Any = None,
+    policy: Policy | None = None,
+    key: SigningKey | None = None,
+) -> InMemoryGrid:
     """n parties, and behind them the key holder's node."""
     party = app or apps.client_app(CkksMod(secret().public, identity=identity_of if signed else None, policy=policy))
-    holder = key_holder_app(secret(), roster=roster_of(n) if signed else None, state_dir=apps.scratch())
+    holder = key_holder_app(secret(), roster=roster_of(n) if signed else None, state_dir=apps.scratch(), identity=key)
     return InMemoryGrid(lambda node: holder if node == n else party, n + 1, describe=describe, faults=apps.plan(*faults))
 
 
@@ -341,6 +350,98 @@ def test_who_only_says_that_it_is_the_key_holder_is_not_taken_for_it() -> None:
     assert len(run(grid, ckks=named).reports[0].summed) == N
 
 
+def impostor(party: Any, heard: list[bytes] | None = None) -> ClientApp:
+    """Says that it is the key holder: without a signature, or with all that it ever heard of the real one."""
+    app = ClientApp()
+
+    @app.train()
+    def claim(message: Message, context: Context) -> Message:
+        if messages.kind_of(carriage.message_of(message.content)) is Kind.WHO:
+            said = heard[0] if heard else messages.encode(Here(secret().public.fingerprint))
+            return Message(carriage.carried(said), reply_to=message)
+        return party(message, context)
+
+    return app
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ed25519-mldsa65"])
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_pinned_key_holder_is_found_among_impostors(signed: bool, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    key = SigningKey.generate(kind)
+    party = apps.client_app(CkksMod(secret().public, identity=identity_of if signed else None))
+    holder = key_holder_app(secret(), roster=roster_of(N + 1) if signed else None, state_dir=apps.scratch(), identity=key)
+    nodes = {0: impostor(party), N + 1: holder}
+    grid = InMemoryGrid(lambda node: nodes.get(node, party), N + 2, describe=describe)
+    secure = run(grid, rounds=2, ckks=pinned(key))
+    assert [len(report.summed) for report in secure.reports] == [N + 1] * 2
+    assert f"node {grid.node(0).node_id} says that it holds the key, and is not believed" in caplog.text
+
+
+def pinned(key: SigningKey, **options: Any) -> CkksSum:
+    return CkksSum(secret().public, trusted=key.public, **options)
+
+
+def test_a_lone_impostor_is_not_taken_for_a_pinned_key_holder() -> None:
+    party, key = apps.client_app(CkksMod(secret().public)), SigningKey.generate()
+    grid = InMemoryGrid(lambda node: impostor(party) if node == 1 else party, N, describe=describe)
+    named = [pinned(key), pinned(key, key_holder=grid.node(1).node_id)]
+    for ckks in named:
+        with pytest.raises(LocalError, match="with the signature of"):
+            run(grid, ckks=ckks)
+    assert all(len(record.payload) < 1000 for record in grid.dump), "not a vector was sent to anybody"
+
+
+def test_an_answer_of_the_real_key_holder_proves_nothing_for_another_node_question_or_run() -> None:
+    key, party = SigningKey.generate(), apps.client_app(CkksMod(secret().public))
+    holder = KeyHolder(secret(), roster=None, identity=key)
+    who, run_id, node = Who(b"w" * 32), 7, 11
+    here = holder.here(who, run_id, node)
+    vouching.check_here(key.public, here, who, run_id, node)
+    for change in ((Who(b"x" * 32), run_id, node), (who, 8, node), (who, run_id, 12)):
+        with pytest.raises(BadSignatureError):
+            vouching.check_here(key.public, here, *change)
+    for changed in (replace(here, signed=True), replace(here, fingerprint=b"f" * 32), replace(here, signature=b"")):
+        with pytest.raises(BadSignatureError):
+            vouching.check_here(key.public, changed, who, run_id, node)
+    heard = [messages.encode(here)]
+    grid = InMemoryGrid(lambda index: impostor(party, heard) if index == 1 else party, N, describe=describe)
+    with pytest.raises(LocalError, match="with the signature of"):
+        run(grid, ckks=pinned(key))
+
+
+def test_a_pinned_key_holder_that_signs_nothing_or_with_another_key_is_refused() -> None:
+    key = SigningKey.generate()
+    for other in (None, SigningKey.generate()):
+        with pytest.raises(LocalError, match=r"with the signature of .*identity=KEY"):
+            run(federation(key=other), ckks=pinned(key))
+        local = pinned(key, key_holder=KeyHolder(secret(), roster=None, identity=other))
+        with pytest.raises(BadSignatureError, match="CKKS_MEAN"):
+            run(InMemoryGrid(apps.client_app(CkksMod(secret().public)), N), ckks=local)
+    assert len(run(federation(), ckks=CkksSum(secret().public)).reports[0].summed) == N, "who pins nothing asks for no signature"
+
+
+@pytest.mark.parametrize(("record", "name"), [(carriage.RECORD, "message"), (carriage.VECTORS, "0")])
+def test_a_mean_that_was_changed_on_the_way_is_no_mean(record: str, name: str) -> None:
+    """Under a pinned key. Without one, a coordinator cannot tell: the last bit of a number is as good as another."""
+    key = SigningKey.generate()
+    changed = {"action": "tamper", "node": N, "step": "decrypt", "record": record, "key": name, "position": 0 if name == "0" else -1}
+    with pytest.raises(BadSignatureError, match="CKKS_MEAN"):
+        run(federation(changed, key=key), ckks=pinned(key))
+
+
+def test_a_mean_is_signed_as_the_answer_to_one_request() -> None:
+    key = SigningKey.generate()
+    request, sent, numbers = b"request", [b"a", b"bc"], b"numbers!"
+    mean = vouching.signed_mean(key, Mean(Round(b"f" * 32, 1, 2)), request, sent, numbers)
+    vouching.check_mean(key.public, mean, request, sent, numbers)
+    others = [(b"other", sent, numbers), (request, [b"ab", b"c"], numbers), (request, [b"a"], numbers), (request, sent, b"number!!")]
+    for one in others:
+        with pytest.raises(BadSignatureError):
+            vouching.check_mean(key.public, mean, *one)
+    with pytest.raises(BadSignatureError):
+        vouching.check_mean(key.public, replace(mean, round=Round(b"f" * 32, 1, 3)), request, sent, numbers)
+
+
 def test_a_key_holder_whose_first_answer_is_lost_is_asked_again() -> None:
     assert len(run(federation({"action": "drop-reply", "node": N, "step": "who", "occurrence": 1})).reports[0].summed) == N
 
@@ -353,8 +454,9 @@ def test_an_answer_that_is_no_mean_is_an_error(answer: str) -> None:
     def liar(message: Message, context: Context) -> Message:
         data = carriage.message_of(message.content)
         if messages.kind_of(data) is Kind.WHO:
-            return Message(carriage.carried(messages.encode(holder.here)), reply_to=message)
-        mean, numbers = holder.mean(message.metadata.run_id, data, carriage.vectors_in(message.content))
+            return Message(carriage.carried(messages.encode(Here(holder.fingerprint))), reply_to=message)
+        said, numbers = holder.mean(message.metadata.run_id, data, carriage.vectors_in(message.content))
+        mean = messages.encode(said)
         sent = [numbers.tobytes()]
         match answer:
             case "nan":
@@ -366,7 +468,6 @@ def test_an_answer_that_is_no_mean_is_an_error(answer: str) -> None:
             case "two":
                 sent *= 2
             case "another round":
-                said = messages.decode(Mean, mean)
                 mean = messages.encode(Mean(replace(said.round, number=said.round.number + 1)))
             case "out of bounds":
                 sent = [(numbers + 2).tobytes()]
@@ -983,13 +1084,13 @@ def test_means_that_no_parties_can_have_are_refused() -> None:
 
 
 SAMPLES = [
-    Who(),
+    Who(b"w" * 32),
     Here(),
-    Here(b"f" * 32, True),
+    Here(b"f" * 32, True, b"s" * 64),
     Train(Round(b"f" * 32, 2**63 + 1, 3), b"plan"),
     Statement(Round(b"f" * 32, 1, 2), b"p" * 32, Phase.EVALUATE, b"c" * 32, b"b" * 32, b"s", b"v" * 32, 3).signed(signing_key(1).ed25519),
     Sum(Round(b"f" * 32, 1, 2), b"plan", (b"a", b"bc")),
-    Mean(Round(b"f" * 32, 1, 2)),
+    Mean(Round(b"f" * 32, 1, 2), b"s" * 64),
 ]
 
 
@@ -1011,9 +1112,10 @@ def test_messages_have_one_encoding_and_no_other(message: Any) -> None:
 
 
 def test_a_flag_is_zero_or_one() -> None:
-    data = messages.encode(Here(b"f" * 32, True))
+    data = bytearray(messages.encode(Here(b"f" * 32, True)))
+    data[data.index(b"f" * 32) + 32] = 2
     with pytest.raises(DecodeError, match="one encoding"):
-        messages.decode(Here, data[:-1] + b"\x02")
+        messages.decode(Here, bytes(data))
 
 
 def test_a_signature_is_for_every_field() -> None:

@@ -11,11 +11,13 @@ from typing import Any
 
 from flwr.app import Error, Message
 
+from stfed.crypto.identity import BadSignatureError
+from stfed.crypto.random import system_entropy
 from stfed.errors import DecodeError, LocalError, PeerError, QuorumError, StfedError
 from stfed.flower import records
-from stfed.flower.ckks import carriage
+from stfed.flower.ckks import carriage, vouching
 from stfed.flower.ckks.holder import KeyHolder
-from stfed.flower.ckks.messages import Here, Round, Who, decode, encode
+from stfed.flower.ckks.messages import CHALLENGE_BYTES, Here, Round, Who, decode, encode
 from stfed.flower.ckks.plan import SumPlan
 from stfed.flower.ckks.round import MODE, CkksRound, Holder
 from stfed.flower.ckks.settings import CkksSum
@@ -24,6 +26,7 @@ from stfed.flower.events import RoundReport
 from stfed.flower.grid import SecureGrid
 from stfed.flower.replies import of_parties
 from stfed.flower.request import Request
+from stfed.keys.keyfile import read_verifier
 from stfed.secagg.roster import PartyRoster
 
 log = logging.getLogger("stfed")
@@ -44,8 +47,9 @@ class CkksGrid(SecureGrid):
         self._ckks, self._asked = ckks, set[int]()
         self._members = None if ckks.roster is None else PartyRoster(ckks.roster)
         self._holder: Holder | None = None
+        self._trusted = None if ckks.trusted is None else read_verifier(ckks.trusted)
         if isinstance(ckks.key_holder, KeyHolder):
-            self._holder = Holder(ckks.key_holder, ckks.key_holder.here.signed)
+            self._holder = Holder(ckks.key_holder, ckks.key_holder.wants_vectors, self._trusted)
 
     def get_node_ids(self) -> Iterable[int]:
         """All nodes but the key holder's."""
@@ -57,13 +61,14 @@ class CkksGrid(SecureGrid):
         """Asks those that have not been asked who they are, all of them: there may be one that says falsely that it holds the key.
 
         Raises:
-            LocalError: two say so.
+            LocalError: two say so, and with a pinned key, sign so.
         """
         wanted, found = self._ckks.key_holder, list[Holder]()
         unknown = [node for node in nodes if node not in self._asked and (wanted is None or node == wanted)]
         if self._holder is not None or not unknown:
             return
         self._asked.update(unknown)
+        who = Who(system_entropy(CHALLENGE_BYTES))
 
         def on_reply(node: int, reply: Message) -> None:
             if reply.has_error():
@@ -72,11 +77,18 @@ class CkksGrid(SecureGrid):
                 here = decode(Here, carriage.message_of(reply.content))
             except DecodeError:
                 return
-            if here.fingerprint == self._ckks.context.fingerprint:
-                found.append(Holder(node, here.signed))
+            if here.fingerprint != self._ckks.context.fingerprint:
+                return
+            try:
+                if self._trusted is not None:
+                    vouching.check_here(self._trusted, here, who, self.run.run_id, node)
+            except BadSignatureError as error:
+                log.warning("node %d says that it holds the key, and is not believed: %s", node, error.message)
+                return
+            found.append(Holder(node, here.signed, self._trusted))
 
         self._courier.exchange(
-            Made(unknown, lambda _: carriage.carried(encode(Who()))),
+            Made(unknown, lambda _: carriage.carried(encode(who))),
             records.LIGHT_MESSAGE,
             "who",
             timeout_s=self.settings.light_timeout_s,
@@ -91,6 +103,17 @@ class CkksGrid(SecureGrid):
         if found:
             self._holder = found[0]
             log.info("node %d is the key holder", found[0].where)
+
+    def _nobody(self) -> LocalError:
+        key = f"the key {self._ckks.context.fingerprint.hex()[:16]}..."
+        if self._trusted is None:
+            return LocalError(
+                f"no node says that it holds {key}", hint="start a node with key_holder_app, or name its id: CkksSum(key_holder=...)"
+            )
+        return LocalError(
+            f"no node says that it holds {key} with the signature of {self._trusted.fingerprint}",
+            hint="start the key holder's node with key_holder_app(..., identity=KEY), KEY being that of CkksSum(trusted=KEY.pub)",
+        )
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """One encrypted sum: TRAIN, and a question to the key holder. See `SecureGrid.send_and_receive`."""
@@ -107,10 +130,7 @@ class CkksGrid(SecureGrid):
                 self._asked.clear()  # an answer may have been lost
                 self._find(self._grid.get_node_ids())
             if self._holder is None:
-                raise LocalError(
-                    f"no node says that it holds the key {self._ckks.context.fingerprint.hex()[:16]}...",
-                    hint="start a node with key_holder_app, or name its id: CkksSum(key_holder=...)",
-                )
+                raise self._nobody()
             plan = SumPlan.of(
                 received,
                 n,

@@ -32,15 +32,16 @@ from flwr.clientapp import ClientApp
 from stfed.encoding.metrics import MetricSchema
 from stfed.encrypted.context import SecretContext
 from stfed.errors import QuorumError
-from stfed.flower.ckks import carriage, messages, vectors
+from stfed.flower.ckks import carriage, messages, vectors, vouching
 from stfed.flower.ckks.agreement import check_plan
 from stfed.flower.ckks.ledger import Ledger
-from stfed.flower.ckks.messages import Here, Kind, Mean, Statement, Sum
+from stfed.flower.ckks.messages import Here, Kind, Mean, Statement, Sum, Who
 from stfed.flower.ckks.numbers import average
 from stfed.flower.ckks.plan import Numbers, SumPlan
 from stfed.flower.ckks.refusals import StatementError, WrongKeyError
 from stfed.flower.ckks.scale import DECRYPTIONS, Scale
 from stfed.flower.mod import ClientAppCallable, PartyError, SecAggMod
+from stfed.keys.keyfile import SignerLike, read_signer
 from stfed.keys.roster import Roster
 from stfed.secagg.policy import Policy
 from stfed.secagg.refusals import CohortTooSmallError, RefusedError
@@ -57,6 +58,7 @@ class KeyHolder:
         roster: who may contribute; then only signed contributions are taken, and added here. None takes the coordinator's sums.
         policy: the fewest parties of a sum (`min_cohort`, `min_survivors`, `gamma`) and bounds of its encoding.
         state_dir: where the ledger is kept. None keeps it in memory, which is for simulations: who starts again would decrypt again.
+        identity: what it signs its answers with, for a coordinator that pins the public half (`CkksSum(trusted=...)`).
     """
 
     def __init__(
@@ -66,17 +68,29 @@ class KeyHolder:
         roster: Roster | str | Path | None,
         policy: Policy | None = None,
         state_dir: str | Path | None = None,
+        identity: SignerLike | None = None,
     ) -> None:
         self._secret, self._policy = secret, policy or Policy()
+        self._key = None if identity is None else read_signer(identity)
         self._roster = None if roster is None else PartyRoster(roster if isinstance(roster, Roster) else Roster.read(roster))
         self._ledger = Ledger(None if state_dir is None else Path(state_dir), DECRYPTIONS)
 
     @property
-    def here(self) -> Here:
-        """What it says of itself."""
-        return Here(self._secret.public.fingerprint, self._roster is not None)
+    def fingerprint(self) -> bytes:
+        """Of the key pair's public context, 32 bytes."""
+        return self._secret.public.fingerprint
 
-    def mean(self, run: int, data: bytes, sent: Sequence[bytes]) -> tuple[bytes, Numbers]:
+    @property
+    def wants_vectors(self) -> bool:
+        """Whether it adds everybody's signed vector itself, and takes no sums."""
+        return self._roster is not None
+
+    def here(self, who: Who, run: int, node: int) -> Here:
+        """What it says of itself to this question, asked in this run of this node."""
+        here = Here(self.fingerprint, self.wants_vectors)
+        return here if self._key is None else vouching.signed_here(self._key, here, who, run, node)
+
+    def mean(self, run: int, data: bytes, sent: Sequence[bytes]) -> tuple[Mean, Numbers]:
         """Answers a `Sum` message.
 
         Args:
@@ -85,7 +99,7 @@ class KeyHolder:
             sent: the sum, or everybody's vector.
 
         Returns:
-            The `Mean` message and the numbers beside it: see `stfed.flower.ckks.numbers.average`.
+            The answer and the numbers beside it, little-endian float64: see `stfed.flower.ckks.numbers.average`.
 
         Raises:
             RefusedError: a rule is broken; nothing was decrypted.
@@ -93,7 +107,7 @@ class KeyHolder:
             QuorumError: the parties have no weight.
         """
         request = messages.decode(Sum, data)
-        if request.round.fingerprint != self._secret.public.fingerprint:
+        if request.round.fingerprint != self.fingerprint:
             raise WrongKeyError("this sum is under another key than that of this key holder")
         if request.round.run != run:
             raise RefusedError("the message belongs to another run than the one Flower delivers it in")
@@ -114,7 +128,9 @@ class KeyHolder:
         )
         sums = vectors.decrypt(self._secret, total)
         log.info("round %d of run %d: the mean of %d parties was decrypted", request.round.number, run, count)
-        return messages.encode(Mean(request.round)), average(plan, sums, count, scale.error, scale.scalar_error)
+        numbers = np.ascontiguousarray(average(plan, sums, count, scale.error, scale.scalar_error), "<f8")
+        mean = Mean(request.round)
+        return mean if self._key is None else vouching.signed_mean(self._key, mean, data, sent, numbers.tobytes()), numbers
 
     def _check_statements(self, request: Sum, plan: SumPlan, statements: Sequence[Statement]) -> None:
         n, digest = plan.parties, hashlib.sha256(request.plan).digest()
@@ -169,16 +185,22 @@ class KeyHolderMod(SecAggMod):
     def _answer(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         data = carriage.message_of(message.content)
         if messages.kind_of(data) is Kind.WHO:
-            return Message(carriage.carried(messages.encode(self._holder.here)), reply_to=message)
+            here = self._holder.here(messages.decode(Who, data), message.metadata.run_id, message.metadata.dst_node_id)
+            return Message(carriage.carried(messages.encode(here)), reply_to=message)
         try:
             mean, numbers = self._holder.mean(message.metadata.run_id, data, carriage.vectors_in(message.content))
         except QuorumError as error:
             raise RefusedError(error.message, hint=error.hint) from None
-        return Message(carriage.carried(mean, [np.ascontiguousarray(numbers, "<f8").tobytes()]), reply_to=message)
+        return Message(carriage.carried(messages.encode(mean), [numbers.tobytes()]), reply_to=message)
 
 
 def key_holder_app(
-    secret: SecretContext, *, roster: Roster | str | Path | None, state_dir: str | Path, policy: Policy | None = None
+    secret: SecretContext,
+    *,
+    roster: Roster | str | Path | None,
+    state_dir: str | Path,
+    policy: Policy | None = None,
+    identity: SignerLike | None = None,
 ) -> ClientApp:
     """The ClientApp of a key holder's node: a node that never trains.
 
@@ -187,8 +209,10 @@ def key_holder_app(
         roster: see `KeyHolder`.
         state_dir: where the ledger is kept.
         policy: see `KeyHolder`.
+        identity: see `KeyHolder`.
     """
-    app = ClientApp(mods=[KeyHolderMod(KeyHolder(secret, roster=roster, policy=policy, state_dir=state_dir), policy)])
+    holder = KeyHolder(secret, roster=roster, policy=policy, state_dir=state_dir, identity=identity)
+    app = ClientApp(mods=[KeyHolderMod(holder, policy)])
 
     @app.train()
     def never(message: Message, context: Context) -> Message:

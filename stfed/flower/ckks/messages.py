@@ -4,11 +4,11 @@ Encoded with `stfed.wire`: equal messages are equal bytes. Every message begins 
 them, as arrays of raw bytes, which Flower moves in chunks like any model.
 
     coordinator -> everybody      WHO          who are you?
-    everybody   -> coordinator    HERE         a party, or the key holder of this key pair
+    everybody   -> coordinator    HERE         a party, or the key holder of this key pair, signed if it has a signing key
     coordinator -> party          TRAIN        beside the model: whose key, which round, which plan
     party       -> coordinator    STATEMENT    what the vector beside it is, signed if the party signs
     coordinator -> key holder     SUM          all statements; beside them the sum, or all vectors
-    key holder  -> coordinator    MEAN         beside it the mean
+    key holder  -> coordinator    MEAN         beside it the mean, signed as well
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from stfed.crypto.identity import Identity
 from stfed.crypto.labels import Label
 from stfed.errors import DecodeError, LocalError
 from stfed.flower.ckks.plan import MAX_PARTIES
+from stfed.keys.signing import Kind as KeyKind
 from stfed.secagg.messages import Phase
 from stfed.wire import Reader, Writer
 
 VERSION = 1
 DIGEST_BYTES = 32
+CHALLENGE_BYTES = 32
+_SIGNATURE_BYTES = max(kind.signature_bytes for kind in KeyKind)
 _PLAN_BYTES = 1 << 26
 _SCHEMA_BYTES = 1 << 26
 _STATEMENT_BYTES = _SCHEMA_BYTES + 1024
@@ -69,17 +72,23 @@ class Round:
 
 @dataclass(frozen=True)
 class Who:
-    """Asks a node what it is."""
+    """Asks a node what it is.
+
+    Attributes:
+        challenge: 32 random bytes, for a key holder to sign.
+    """
 
     KIND: ClassVar[Kind] = Kind.WHO
+    challenge: bytes
 
     def write(self, writer: Writer) -> None:
         """Appends the fields."""
+        writer.fixed(self.challenge, CHALLENGE_BYTES)
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
         """Takes the fields off."""
-        return cls()
+        return cls(reader.fixed(CHALLENGE_BYTES, "challenge"))
 
 
 @dataclass(frozen=True)
@@ -89,20 +98,23 @@ class Here:
     Attributes:
         fingerprint: of the key pair that it is the holder of; empty for a party.
         signed: whether the key holder takes signed contributions, which it adds itself, and no sums of others.
+        signature: the key holder's, if it has a signing key (`stfed.flower.ckks.vouching`).
     """
 
     KIND: ClassVar[Kind] = Kind.HERE
     fingerprint: bytes = b""
     signed: bool = False
+    signature: bytes = field(default=b"", repr=False)
 
     def write(self, writer: Writer) -> None:
         """Appends the fields."""
-        writer.opaque(self.fingerprint).u8(self.signed)
+        writer.opaque(self.fingerprint).u8(self.signed).opaque(self.signature)
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
         """Takes the fields off."""
-        return cls(reader.opaque("fingerprint", max_bytes=DIGEST_BYTES), bool(reader.u8("signed")))
+        fingerprint, signed = reader.opaque("fingerprint", max_bytes=DIGEST_BYTES), bool(reader.u8("signed"))
+        return cls(fingerprint, signed, reader.opaque("signature", max_bytes=_SIGNATURE_BYTES))
 
 
 @dataclass(frozen=True)
@@ -216,19 +228,24 @@ class Sum:
 
 @dataclass(frozen=True)
 class Mean:
-    """The key holder's answer; the numbers are beside it."""
+    """The key holder's answer; the numbers are beside it.
+
+    Attributes:
+        signature: the key holder's, if it has a signing key (`stfed.flower.ckks.vouching`).
+    """
 
     KIND: ClassVar[Kind] = Kind.MEAN
     round: Round
+    signature: bytes = field(default=b"", repr=False)
 
     def write(self, writer: Writer) -> None:
         """Appends the fields."""
-        self.round.write(writer)
+        self.round.write(writer).opaque(self.signature)
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
         """Takes the fields off."""
-        return cls(Round.read(reader))
+        return cls(Round.read(reader), reader.opaque("signature", max_bytes=_SIGNATURE_BYTES))
 
 
 Message = Who | Here | Train | Statement | Sum | Mean

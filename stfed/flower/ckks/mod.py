@@ -22,7 +22,7 @@ from stfed.flower import records
 from stfed.flower.agreed import check_agreed
 from stfed.flower.ckks import carriage, messages, vectors
 from stfed.flower.ckks.agreement import check_plan
-from stfed.flower.ckks.messages import Here, Kind, Statement, Train
+from stfed.flower.ckks.messages import Here, Kind, Statement, Train, Who
 from stfed.flower.ckks.numbers import numbers_of
 from stfed.flower.ckks.plan import SumPlan
 from stfed.flower.ckks.refusals import WrongKeyError
@@ -77,6 +77,7 @@ class CkksMod(SecAggMod):
                 hint="wrap the coordinator's strategy: SecureAggregation(strategy, ckks=CkksSum(...))",
             )
         if messages.kind_of(data) is Kind.WHO:
+            messages.decode(Who, data)
             return Message(carriage.carried(messages.encode(Here())), reply_to=message)
         request = messages.decode(Train, data)
         party, own = self._settings(context)

@@ -16,7 +16,7 @@ from stfed.encoding import DecodedSum
 from stfed.encoding.metrics import MetricSchema
 from stfed.errors import DecodeError, LocalError, PeerError, QuorumError
 from stfed.flower import records
-from stfed.flower.ckks import carriage, messages, vectors
+from stfed.flower.ckks import carriage, messages, vectors, vouching
 from stfed.flower.ckks.holder import KeyHolder
 from stfed.flower.ckks.messages import Mean, Round, Statement, Sum, Train
 from stfed.flower.ckks.numbers import decode
@@ -25,6 +25,7 @@ from stfed.flower.courier import Exchange, Made
 from stfed.flower.events import RoundReport
 from stfed.flower.request import Request
 from stfed.flower.talk import error_text
+from stfed.keys.signing import VerifyingKey
 from stfed.secagg.refusals import RefusedError
 from stfed.secagg.roster import PartyRoster
 from stfed.secagg.server import Drop, DropReason
@@ -49,10 +50,24 @@ class _Group:
 
 @dataclass(frozen=True)
 class Holder:
-    """Where the key holder is, and whether it wants everybody's vector."""
+    """Where the key holder is, and how it is spoken to.
+
+    Attributes:
+        where: it, or its node.
+        signed: whether it wants everybody's vector.
+        key: whose signature its answers must have; None takes them without.
+    """
 
     where: KeyHolder | int
     signed: bool
+    key: VerifyingKey | None = None
+
+    def check(self, mean: Mean, round_: Round, request: bytes, sent: list[bytes], numbers: bytes) -> None:
+        """Returns if it is the answer to the request; DecodeError or BadSignatureError if not."""
+        if mean.round != round_:
+            raise DecodeError("the key holder answers about another round")
+        if self.key is not None:
+            vouching.check_mean(self.key, mean, request, sent, numbers)
 
 
 class CkksRound:
@@ -147,12 +162,13 @@ class CkksRound:
 
     def _asked(self, holder: KeyHolder, request: bytes, sent: list[bytes]) -> Numbers:
         try:
-            reply, numbers = holder.mean(self._round.run, request, sent)
+            mean, numbers = holder.mean(self._round.run, request, sent)
         except (RefusedError, DecodeError) as error:
             raise PeerError(
                 f"the key holder refuses: {error.message}", hint=error.hint if isinstance(error, RefusedError) else None
             ) from None
-        self.report.received("decrypt", reply, beside_bytes=numbers.nbytes)
+        self._holder.check(mean, self._round, request, sent, numbers.tobytes())
+        self.report.received("decrypt", messages.encode(mean), beside_bytes=numbers.nbytes)
         return numbers
 
     def _told(self, node: int, request: bytes, sent: list[bytes], timeout_s: float) -> Generator[Exchange, None, Numbers]:
@@ -162,8 +178,9 @@ class CkksRound:
             if reply.has_error():
                 raise PeerError(f"the key holder refuses: {error_text(reply)}", party=f"node {node}")
             data, numbers = carriage.message_of(reply.content), carriage.vectors_in(reply.content)
-            if messages.decode(Mean, data).round != self._round or len(numbers) != 1 or len(numbers[0]) % 8:
-                raise DecodeError("the key holder answers about another round, or with something that is no mean")
+            if len(numbers) != 1 or len(numbers[0]) % 8:
+                raise DecodeError("the key holder answers with something that is no mean")
+            self._holder.check(messages.decode(Mean, data), self._round, request, sent, numbers[0])
             self.report.received("decrypt", data, beside_bytes=len(numbers[0]))
             found = np.frombuffer(numbers[0], "<f8")
             if len(found) < self._plan.length(0):

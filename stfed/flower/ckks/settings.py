@@ -9,6 +9,7 @@ from stfed.encrypted.context import EvaluationContext
 from stfed.errors import LocalError
 from stfed.flower.ckks.holder import KeyHolder
 from stfed.flower.settings import Settings
+from stfed.keys.keyfile import VerifierLike
 from stfed.keys.roster import Roster
 from stfed.secagg.params import Mode
 
@@ -23,16 +24,19 @@ class CkksSum:
     Attributes:
         context: the key holder's public context, the one that the parties have from it.
         key_holder: its node id; None asks all nodes which of them it is. Anybody can say so who has the public context: then sums go to
-            that node, or vectors, which it cannot read, and the mean is what it says. If two say so, neither is taken. Name the id where
-            nodes may lie. A `KeyHolder` in this process is for simulations: a coordinator that has the key reads everybody.
+            that node, or vectors, which it cannot read, and the mean is what it says. If two say so, neither is taken. A `KeyHolder` in
+            this process is for simulations: a coordinator that has the key reads everybody.
         metric_bound: largest |metric|; parties refuse to send a larger one. Metrics are off by up to this times the relative error.
         roster: who may contribute, where the key holder wants signatures: contributions that it would refuse are left out here.
+        trusted: the key holder's public signing key, as it gave it to whoever runs the coordinator: a key, its text, or its file. Then
+            nobody is the key holder who does not sign with it, and no mean is taken without its signature. None takes anybody's word.
     """
 
     context: EvaluationContext
     key_holder: KeyHolder | int | None = None
     metric_bound: float = 10_000.0
     roster: Roster | None = field(default=None, repr=False)
+    trusted: VerifierLike | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.context, EvaluationContext):
@@ -40,7 +44,7 @@ class CkksSum:
                 f"the coordinator of encrypted sums has a public context, not a {type(self.context).__name__}",
                 hint="CkksSum(secret.public), and keep the secret context away from the coordinator",
             )
-        if isinstance(self.key_holder, KeyHolder) and self.key_holder.here.fingerprint != self.context.fingerprint:
+        if isinstance(self.key_holder, KeyHolder) and self.key_holder.fingerprint != self.context.fingerprint:
             raise LocalError("the key holder has another key than that of this context")
 
     def check(self, settings: Settings) -> None:
