@@ -24,7 +24,7 @@ from stfed.encrypted import progress
 from stfed.encrypted.arithmetic import Arithmetic, Ciphertext, left_of
 from stfed.encrypted.parameters import Parameters
 from stfed.encrypted.parcels import Kind, Parcel, ciphertext_of, ciphertexts_in, pack, receive, send, send_ciphertext
-from stfed.encrypted.paying import Transfer, pays, processes
+from stfed.encrypted.paying import Transfer, hopeless, pays, processes
 from stfed.encrypted.process import WorkerProcess
 from stfed.encrypted.seal import dump
 
@@ -101,37 +101,47 @@ class Crew:
         function = getattr(self._arithmetic, operation)
         with progress.reported(operation, len(jobs)) as advance:
             results = list[Ciphertext]()
-            for job in jobs:
-                began = time.thread_time()
+            for job in jobs[:1]:
+                began = time.thread_time()  # other programs' time on this core is none of its own
                 results.append(function(*job))
                 took_s = time.thread_time() - began
                 advance()
-                # By the first one it shows whether the others are worth more thought. Other programs' time on this core is none of its own.
-                if len(results) == 1 and took_s * (len(jobs) - 1) > _SHORT_S and self._busy.acquire(blocking=False):
+                # By the first one it shows whether the others are worth more thought.
+                if self._worth_a_thought(took_s, len(jobs) - 1, results[0]) and self._busy.acquire(blocking=False):
                     try:
                         rest = _Batch(operation, jobs[1:])
                         if self._pays(rest, took_s / max(1, len(list(ciphertexts_in(job)))), results[0]):
                             return results + self._together(rest, took_s, function, advance)
                     finally:
                         self._busy.release()
+            for job in jobs[1:]:
+                results.append(function(*job))
+                advance()
             return results
+
+    def _worth_a_thought(self, job_s: float, jobs: int, result: Ciphertext) -> bool:
+        """Whether workers could pay at all."""
+        if job_s * jobs <= _SHORT_S or processes() < 2 or not sys.executable:
+            return False
+        return not hopeless(job_s, self._transfer(result))
+
+    def _transfer(self, sample: Ciphertext) -> Transfer:
+        moduli = left_of(sample) + 1
+        if moduli not in self._transfers:
+            self._transfers[moduli] = Transfer.measured(self._seal_context, sample)
+        return self._transfers[moduli]
 
     def _pays(self, batch: _Batch, ciphertext_s: float, result: Ciphertext) -> bool:
         """Decides by the time that the first job took for each of its ciphertexts."""
         workers = processes() - 1
-        if workers < 1 or not sys.executable:
-            return False
         sample = next((ciphertext for inside in batch.inside for ciphertext in inside), result)
-        moduli = left_of(sample) + 1
-        if len(batch.shared) * 2 * 8 * moduli * self._parameters.degree * (workers + 1) > _SHARED_BYTES_MAX:
+        if len(batch.shared) * 2 * 8 * (left_of(sample) + 1) * self._parameters.degree * (workers + 1) > _SHARED_BYTES_MAX:
             return False
-        if moduli not in self._transfers:
-            self._transfers[moduli] = Transfer.measured(self._seal_context, sample)
         start_s, needed = 0.0, self._needed(batch.operation)
         if not self._workers or self._keys < needed:
             start_s = _START_S + sum(len(blob or b"") for blob in self._blobs[:needed]) / _KEY_BYTES_PER_S
         here_s = ciphertext_s * sum(max(1, len(inside)) for inside in batch.inside)
-        return pays(here_s, len(batch.jobs), batch.own, len(batch.shared), self._transfers[moduli], workers, start_s)
+        return pays(here_s, len(batch.jobs), batch.own, len(batch.shared), self._transfer(sample), workers, start_s)
 
     def _needed(self, operation: str) -> int:
         return _KEYS.get(operation, len(self._blobs))

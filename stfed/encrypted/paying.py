@@ -57,6 +57,11 @@ class Transfer(NamedTuple):
         return cls(dumped - began, time.thread_time() - dumped)
 
 
+def hopeless(job_s: float, transfer: Transfer) -> bool:
+    """Whether no share of such jobs is worth to be sent, whatever they need: a result takes longer to read than to compute, as with sums."""
+    return transfer.load_s >= job_s
+
+
 def pays(here_s: float, jobs: int, own: int, shared: int, transfer: Transfer, workers: int, start_s: float = 0.0) -> bool:
     """Whether workers make a batch faster.
 

@@ -61,6 +61,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Two workers that are used for every batch; the numbers of the jobs that came back from them, and -1 for each that failed there."""
     monkeypatch.setenv(VARIABLE, "3")
     monkeypatch.setattr(crew, "pays", lambda *_: True)
+    monkeypatch.setattr(crew, "hopeless", lambda *_: False)
     monkeypatch.setattr(crew, "_SHORT_S", 0.0)
     came = list[int]()
     received = Crew._received

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stfed.encrypted.paying import VARIABLE, Transfer, pays, processes
+from stfed.encrypted.paying import VARIABLE, Transfer, hopeless, pays, processes
 from stfed.errors import LocalError
 from tests.encrypted import keys
 
@@ -43,6 +43,12 @@ def test_more_workers_and_cheaper_ciphertexts_never_turn_it_down(
         assert pays(here, jobs, own, shared, Transfer(dump, load), workers + 1, start)
         assert pays(here, jobs, own, shared, Transfer(dump / 2, load / 2), workers, start)
         assert own * dump + jobs * load < here
+        assert not hopeless(here / jobs, Transfer(dump, load))
+
+
+def test_additions_are_not_thought_about() -> None:
+    assert hopeless(0.08e-3, SEAL)
+    assert not hopeless(2e-3, SEAL)
 
 
 def test_a_transfer_is_measured() -> None:
