@@ -52,6 +52,7 @@ class Label(bytes, Enum):
     CKKS_MEAN = b"stfed/ckks/mean/1"
     CKKS_PUBLIC = b"stfed/encrypted/public-file/1"
     CKKS_SECRET = b"stfed/encrypted/secret-file/1"
+    CKKS_SECRET_WORDS = b"stfed/encrypted/secret-file-words/1"
     CKKS_SECRET_KEY = b"stfed/encrypted/secret-file-key/1"
     CKKS_SECRET_COMMITMENT = b"stfed/encrypted/secret-file-commitment/1"
     # party's store

@@ -47,6 +47,7 @@ class Cost:
         products: of a ciphertext with plain numbers, or with another one.
         seconds: an estimate for one core.
         peak_bytes: of ciphertexts in memory at a time, beside operands and result.
+        floor: whether it is the products alone, counted before the operation is planned, which takes long itself where they are many.
     """
 
     levels: int = 0
@@ -54,6 +55,7 @@ class Cost:
     products: int = 0
     seconds: float = 0.0
     peak_bytes: int = 0
+    floor: bool = False
 
     def __add__(self, other: Self) -> Cost:
         """One after the other."""
@@ -66,6 +68,8 @@ class Cost:
         )
 
     def __str__(self) -> str:
+        if self.floor:
+            return f"at least {self.products} products, about {self.seconds:.2g} s on one core, and rotations beside them"
         return f"{self.products} products, {self.rotations} rotations, about {self.seconds:.2g} s on one core"
 
     def check(self, what: str, instead: str) -> None:

@@ -11,6 +11,7 @@ Two exceptions take one multiplication: vectors, whose products are summed up, a
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -63,25 +64,58 @@ def _vector(a: Start, b: Start) -> Way:
     return reduced(replace(product, clean=one.clean or other.clean or zeros), (0,), keepdims=two != (1, 1) and shape[1:] != ())
 
 
+def least(a: Start, b: Start) -> Cost:
+    """What `outer` takes for two matrices at least: known at once, where planning a product that is far too large takes seconds itself."""
+    if len(a.layout.shape) < 2 or len(b.layout.shape) < 2:
+        return Cost()
+    count = min(_products(_Blocks.of(a.layout, b.layout.columns, block)) for block in _blocks(a.layout, b.layout))
+    return Cost(products=count, seconds=count * Prices(a.context, max(1, min(a.left, b.left) - 1)).product_s, floor=True)
+
+
+def _products(blocks: _Blocks) -> int:
+    return blocks.layout.ciphertexts * blocks.groups
+
+
+def _blocks(a: Layout, b: Layout) -> set[int]:
+    return {a.block, max(a.block, min(a.slots, b.block))}
+
+
 def _matrices(a: Start, b: Start) -> Way:
-    here, slots = a.layout, a.layout.slots
-    blocks = {here.block, max(here.block, min(slots, b.layout.block))}
-    return min((_in_blocks(a, b, block) for block in sorted(blocks)), key=lambda way: (way.cost.levels, way.cost.seconds))
+    blocks = sorted(_blocks(a.layout, b.layout))
+    return min((_in_blocks(a, b, block) for block in blocks), key=lambda way: (way.cost.levels, way.cost.seconds))
 
 
-def _in_blocks(a: Start, b: Start, block: int) -> Way:
-    """The product in columns of `block` slots.
+class _Blocks(NamedTuple):
+    """A product in columns of `block` slots.
 
     Column j of the first is the first of `copies` side by side, and row j of the second is spread over the columns beginning there: over
     as many if all results have room beside each other in one ciphertext, and otherwise over those of several ciphertexts.
+
+    Attributes:
+        layout: of the first.
+        together: columns of a ciphertext.
+        copies: of each column of the first, side by side.
+        groups: ciphertexts that results take.
     """
-    (rows, inner), slots = a.layout.shape, a.layout.slots
-    outputs, together = b.layout.columns, slots // block
-    copies = min(together, 1 << (outputs - 1).bit_length())  # of each column of a, side by side
-    groups = -(-outputs // together)  # ciphertexts that results take
+
+    layout: Layout
+    together: int
+    copies: int
+    groups: int
+
+    @classmethod
+    def of(cls, a: Layout, outputs: int, block: int) -> Self:
+        """For a first matrix of layout `a`, and a second one of so many columns."""
+        (rows, inner), together = a.shape, a.slots // block
+        copies = min(together, 1 << (outputs - 1).bit_length())
+        return cls(Layout((rows, inner * copies), a.slots, block), together, copies, -(-outputs // together))
+
+
+def _in_blocks(a: Start, b: Start, block: int) -> Way:
+    (rows, inner), slots, outputs = a.layout.shape, a.layout.slots, b.layout.columns
+    layout, together, copies, groups = _Blocks.of(a.layout, outputs, block)
     wide = copies if groups == 1 else groups * together
 
-    layout = Layout((rows, inner * copies), slots, block)
     source, slot = (each.ravel() for each in a.layout.places())
     row, number = (each.ravel() for each in np.indices((rows, inner)))
     spread = elements([a], source, slot, layout, to=row * layout.columns + number * copies, clean=copies > 1)

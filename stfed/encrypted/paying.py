@@ -58,7 +58,7 @@ class Transfer(NamedTuple):
 
 
 def hopeless(job_s: float, transfer: Transfer) -> bool:
-    """Whether no share of such jobs is worth to be sent, whatever they need: a result takes longer to read than to compute, as with sums."""
+    """Whether no share of such jobs pays, whatever they need: a result takes longer to read than to compute, as with sums."""
     return transfer.load_s >= job_s
 
 

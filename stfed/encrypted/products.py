@@ -17,7 +17,7 @@ import stfed.encrypted.tensor as tensors  # the module: it imports this one
 from stfed.encrypted import elementwise
 from stfed.encrypted.checks import check_keys, check_plain
 from stfed.encrypted.mixing import from_left, from_right
-from stfed.encrypted.outer import outer
+from stfed.encrypted.outer import least, outer
 from stfed.encrypted.plain import as_float64, is_plain
 from stfed.errors import LocalError
 
@@ -52,7 +52,9 @@ def matmul(a: Any, b: Any) -> EncryptedTensor:
         raise LocalError(f"{what}: the last axis of the first, {a.shape[-1]}, must be as long as the first of the second, {b.shape[0]}")
     if all(encrypted):
         a, b = check_keys(a, b)
-        return outer(a, b).go(what, "decrypt one of them, or multiply smaller parts")
+        instead = "decrypt one of them, or multiply smaller parts"
+        least(a, b).check(what, instead)
+        return outer(a, b).go(what, instead)
     one, plain = (a, b) if encrypted[0] else (b, a)
     way = from_right(one, plain) if encrypted[0] and one.ndim == 2 else from_left(plain.T if encrypted[0] else plain, one)
     if one.left:

@@ -1,15 +1,16 @@
 """The file of a secret context as bytes: what everybody can read of it, and the secret key, under a passphrase or not; no SEAL here.
 
     magic, version, parameters, fingerprint, cost and salt of the passphrase;
-    then the words of the secret key, or commitment (32 bytes), nonce (12), ciphertext, tag (16)
+    then the words of the secret key and a digest (32 bytes), or commitment (32), nonce (12), ciphertext, tag (16)
 
 Argon2id stretches the passphrase, HKDF makes two keys of the result, as in `stfed.keys.armor` and for its reasons: AES-256-GCM under one,
-with all that stands before as associated data, and the other is the commitment.
+with all that stands before as associated data, and the other is the commitment. The digest shows accidents; whoever may write the file can
+write another digest.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from stfed.crypto import aead, kdf
@@ -49,7 +50,8 @@ class SecretFile:
     @classmethod
     def plain(cls, parameters: Parameters, fingerprint: bytes, words: bytes) -> Self:
         """Without a passphrase."""
-        return cls(parameters, fingerprint, None, b"", words)
+        head = cls(parameters, fingerprint, None, b"", b"")
+        return replace(head, body=words + head._digest(words))
 
     @classmethod
     def protected(
@@ -65,10 +67,13 @@ class SecretFile:
 
         Raises:
             PassphraseError: a passphrase is needed, and none or a wrong one is given.
-            TamperedError: it is the right one, but the file was changed.
+            TamperedError: it is the right one or there is none, but the file was changed.
         """
         if self.cost is None:
-            return self.body
+            words, found = self.body[: -kdf.DIGEST_BYTES], self.body[-kdf.DIGEST_BYTES :]
+            if not kdf.equal(found, self._digest(words)):
+                raise TamperedError("the secret key is not the one that was written: the file has been damaged")
+            return words
         if passphrase is None:
             raise PassphraseError("it is under a passphrase, and none was given", hint="passphrase='...', or what asks for it")
         key, commitment = self._keys(passphrase, self.cost)
@@ -90,11 +95,11 @@ class SecretFile:
         read_start(reader, MAGIC)
         parameters = read_parameters(reader)
         fingerprint = reader.fixed(kdf.DIGEST_BYTES, "fingerprint")
-        cost, salt, length = None, b"", keywords.secret_bytes(parameters)
+        cost, salt, length = None, b"", keywords.secret_bytes(parameters) + kdf.DIGEST_BYTES
         if read_flag(reader, "protected"):
             cost = Cost(reader.u32("memory"), reader.u32("iterations"), reader.u32("lanes"))
             salt = reader.fixed(SALT_BYTES, "salt")
-            length += kdf.DIGEST_BYTES + aead.NONCE_BYTES + aead.TAG_BYTES
+            length += aead.NONCE_BYTES + aead.TAG_BYTES
         if reader.remaining != length:
             raise MalformedError(f"secret context file: {reader.remaining} bytes follow its head, {length} are due")
         return cls(parameters, fingerprint, cost, salt, reader.fixed(length, "body"))
@@ -111,6 +116,9 @@ class SecretFile:
     @property
     def _bound(self) -> bytes:
         return kdf.framed(Label.CKKS_SECRET, self._head)
+
+    def _digest(self, words: bytes) -> bytes:
+        return kdf.digest(Label.CKKS_SECRET_WORDS, self._head, words)
 
     def _keys(self, passphrase: Passphrase, cost: Cost) -> tuple[bytes, bytes]:
         stretched = derive(passphrase, self.salt, cost)

@@ -249,9 +249,20 @@ def test_every_changed_byte_and_truncation_of_a_secret_file_is_refused(public_fi
                 load_secret(path, passphrase="x", public=keys.adding().public)
 
 
+def test_every_changed_byte_of_a_secret_file_without_a_passphrase_is_refused(public_file: Path) -> None:
+    path = public_file.with_suffix("")
+    save_secret(keys.adding(), path, passphrase=None)
+    good = path.read_bytes()
+    with nothing_loaded():
+        for at in (*range(60), *range(60, len(good), 997), *range(len(good) - 33, len(good))):
+            path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+            with pytest.raises(SealError):
+                load_secret(path, passphrase=None, public=keys.adding().public)
+
+
 def test_an_expensive_secret_file_is_refused_before_any_work(public_file: Path) -> None:
     path = public_file.with_suffix("")
-    good = SecretFile.plain(keys.adding().public.parameters, keys.adding().public.fingerprint, b"").encode()
+    good = SecretFile(keys.adding().public.parameters, keys.adding().public.fingerprint, None, b"", b"").encode()
     for cost in ((1 << 21, 3, 4), (65536, 17, 4), (65536, 3, 17), (1, 1, 1)):
         path.unlink(missing_ok=True)
         path.write_bytes(good[:-1] + b"\1" + b"".join(number.to_bytes(4, "big") for number in cost) + bytes(16 + 55296 + 60))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stfed.encrypted import costs, products
+from stfed.encrypted import costs, outer, products
 from stfed.encrypted.aligning import dropped
 from stfed.encrypted.encryption import encrypt
 from stfed.errors import LocalError
@@ -126,6 +126,24 @@ def test_what_would_take_too_long_is_refused_with_its_cost_before_anything_is_co
         costs.allowing(1),
     ):
         a @ b
+
+
+@pytest.mark.parametrize(
+    ("shape", "other"), [((4, 3), (3, 5)), ((40, 7), (7, 3)), ((5000, 2), (2, 3)), ((3, 200), (200, 90)), ((1, 9), (9, 1))]
+)
+def test_what_a_product_takes_at_least_is_what_its_plan_counts_and_no_more(shape: tuple[int, int], other: tuple[int, int]) -> None:
+    context = keys.usual().public
+    a, b = encrypt(context, np.ones(shape)), encrypt(context, np.ones(other))
+    floor, planned = outer.least(a, b), outer.outer(a, b).cost
+    assert 0 < floor.products <= planned.products
+    assert floor.seconds <= planned.seconds
+
+
+def test_a_product_far_too_large_is_refused_without_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    tensor = encrypt(keys.usual().public, np.ones((300, 300)))
+    monkeypatch.setattr(products, "outer", lambda *_: pytest.fail("it planned"))
+    with pytest.raises(LocalError, match=r"would take at least \d+ products, .*over the limit of 1 s"), costs.allowing(1):
+        tensor @ tensor
 
 
 def test_products_without_multiplications_left_are_refused_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
