@@ -92,7 +92,8 @@ def polyval(tensor: EncryptedTensor, coefficients: Sequence[float] | Fit) -> Enc
 def _best(tensor: EncryptedTensor, numbers: Floats, depth: int) -> Program:
     """Of either family of polynomials the cheapest program, tried out for all numbers of baby steps, and of the two the more exact one."""
     best: list[Program] = []
-    reach = 2.0 ** math.ceil(math.log2(tensor.bound)) if tensor.bound else 1.0
+    mantissa, exponent = math.frexp(tensor.bound or 1.0)  # exact, which log2 is not just above a power of two
+    reach = 2.0 ** (exponent - (mantissa == 0.5))
     for parameter in (0.0, reach):
         try:
             programs = [Program(tensor, parameter, 1 << bits) for bits in range(depth)]
