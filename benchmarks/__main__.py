@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks import picture
 from benchmarks.line import Line, Section
-from benchmarks.stopwatch import progress
+from benchmarks.progress import progress
 
 SECTIONS = {
     "party": "benchmarks.party",

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.bits import GOOD_CLIP, PARTIES, ROTATION, model_of, through
 from benchmarks.line import Line, Section
-from benchmarks.stopwatch import progress
+from benchmarks.progress import progress
 from benchmarks.updates import Federation, flat
 from stfed.flower import AdaptiveClip
 

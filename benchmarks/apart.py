@@ -5,23 +5,20 @@ The parties are in the process that calls `round_apart`; every message crosses a
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.crowd import Crowd, LocalCrowd
-from benchmarks.round import Result, coordinate, plan_of, policy_of, run_round
-from benchmarks.stopwatch import COORDINATOR, Spent, Stopwatch
-from benchmarks.workload import Workload
+from benchmarks.peak import mark, peak_bytes
+from benchmarks.progress import progress
+from stfed.bench.crowd import Crowd, LocalCrowd
+from stfed.bench.round import Result, coordinate, plan_of, policy_of, run_round
+from stfed.bench.stopwatch import COORDINATOR, Spent, Stopwatch
+from stfed.bench.workload import Workload
 from stfed.secagg.params import Parameters, choose
-
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-_RESET_PEAK = "5"
 
 
 @dataclass(frozen=True)
@@ -96,22 +93,14 @@ def round_apart(workload: Workload, parameters: Parameters, *, threads: int = 1)
 
 def _coordinator(pipe: Connection, workload: Workload, parameters: Parameters, threads: int) -> None:
     run_round(Workload(4, 64, 0.25), choose(4, 0.0, 0.25))  # loads and sets up whatever a round needs
-    gc.collect()
-    _CLEAR.write_text(_RESET_PEAK)
-    before, times = _status("VmRSS"), Stopwatch()
-    done = coordinate(workload, parameters, plan_of(workload), _RemoteCrowd(pipe), times, threads=threads)
+    before, times = mark(), Stopwatch()
+    done = coordinate(workload, parameters, plan_of(workload), _RemoteCrowd(pipe), times, threads=threads, tell=progress)
     found = {
         "steps": [(step, (spent.wall_s, spent.process_s, spent.calls)) for (_, step), spent in times.steps.items()],
         "mean": np.ascontiguousarray(done.mean, np.float32).tobytes(),
         "masks_removed": done.masks_removed,
         "upload_bytes": done.upload_bytes,
         "error_bound": done.error_bound,
-        "peak_bytes": _status("VmHWM") - before,
+        "peak_bytes": peak_bytes() - before,
     }
     pipe.send(("done", found, False))
-
-
-def _status(name: str) -> int:
-    """A figure of this process, in bytes."""
-    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
-    return 1024 * int(line.split()[1])

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.line import Line, Section
-from benchmarks.stopwatch import progress
+from benchmarks.progress import progress
 from benchmarks.updates import Federation, Model, Updates, flat, moved, student_t3
 from stfed.crypto.keystream import random_filler
 from stfed.crypto.random import system_entropy

@@ -29,10 +29,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks import ckks_mode
-from benchmarks import round as stfed_round
 from benchmarks.line import Line, Section
-from benchmarks.stopwatch import COORDINATOR, PARTIES, Spent, Stopwatch, progress
-from benchmarks.workload import NAME, SPREAD, Workload
+from benchmarks.progress import progress
+from stfed.bench import round as stfed_round
+from stfed.bench.stopwatch import COORDINATOR, PARTIES, Spent, Stopwatch
+from stfed.bench.workload import NAME, SPREAD, Workload
 from stfed.secagg.params import choose
 
 DEGREE, MODULI_BITS, SCALE = 8192, (60, 40, 40), 2.0**40
@@ -159,7 +160,7 @@ def run(sizes: Sequence[tuple[int, int]], *, quick: bool = False) -> Section:
     for parties, parameters in sizes:
         workload = Workload(parties, parameters)
         theirs = run_round(workload)
-        ours = stfed_round.run_round(workload, choose(parties, 0.1, 0.1), **ENCODING)
+        ours = stfed_round.run_round(workload, choose(parties, 0.1, 0.1), tell=progress, **ENCODING)
         held = ckks_mode.run_round(workload, clip=ENCODING["clip"], max_weight=ENCODING["max_weight"])
         found += lines(workload, theirs, ours) + ckks_mode.lines(workload, held, theirs.times, ours.times)
         data.append(

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.line import Line
-from benchmarks.stopwatch import COORDINATOR, PARTIES, Spent, Stopwatch, progress
-from benchmarks.workload import NAME, Workload
+from benchmarks.progress import progress
+from stfed.bench.stopwatch import COORDINATOR, PARTIES, Spent, Stopwatch
+from stfed.bench.workload import NAME, Workload
 from stfed.encrypted.context import SecretContext
 from stfed.flower.ckks import SUMS, vectors
 from stfed.flower.ckks.numbers import average, decode, numbers_of

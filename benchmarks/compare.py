@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import flower_secagg
-from benchmarks import round as stfed_round
 from benchmarks.files.machine import available_bytes
 from benchmarks.line import Line, Section
 from benchmarks.points import DEFAULT, GRID, QUICK, Point
-from benchmarks.stopwatch import COORDINATOR, PARTIES, Spent, progress
+from benchmarks.progress import progress
+from stfed.bench import round as stfed_round
+from stfed.bench.stopwatch import COORDINATOR, PARTIES, Spent
 from stfed.errors import LocalError
 
 WHOLE = "whole round"
@@ -99,7 +100,7 @@ def compare(point: Point, *, threads: int = 1) -> Comparison:
     """
     parameters, workload = point.parameters(), point.workload()
     progress(f"{point}: k = {parameters.k}, t = {parameters.t}")
-    ours = stfed_round.run_round(workload, parameters, threads=threads)
+    ours = stfed_round.run_round(workload, parameters, threads=threads, tell=progress)
     return Comparison(point, ours, flower_secagg.run_round(workload, shares=parameters.k + 1, threshold=parameters.t))
 
 

@@ -18,9 +18,10 @@ from flwr.serverapp.strategy import FedAvg
 from numpy.typing import NDArray
 
 from benchmarks.million import DELTA, GAMMA, MILLION, Constants
-from benchmarks.round import run_round
-from benchmarks.stopwatch import COORDINATOR, progress
-from benchmarks.workload import Workload
+from benchmarks.progress import progress
+from stfed.bench.round import run_round
+from stfed.bench.stopwatch import COORDINATOR
+from stfed.bench.workload import Workload
 from stfed.crypto import aead, agreement, keystream, shamir
 from stfed.crypto.keystream import KEY_BYTES, SEGMENT_BYTES
 from stfed.crypto.random import system_entropy
@@ -50,8 +51,8 @@ def constants(parties: int, parameters: int, times: Mapping[str, float], words: 
     large = choose(MILLION, GAMMA, DELTA)
     small = choose(parties, GAMMA, DELTA, graph="sparse", k=large.k, t=large.t)
     progress(f"a round of {parties} parties with k = {large.k}, t = {large.t}")
-    short = run_round(Workload(parties, 64, dropout=DELTA), small)
-    long = run_round(Workload(8, parameters), choose(8, 0.0, 0.0))
+    short = run_round(Workload(parties, 64, dropout=DELTA), small, tell=progress)
+    long = run_round(Workload(8, parameters), choose(8, 0.0, 0.0), tell=progress)
     light = [step for role, step in short.times.steps if role == COORDINATOR and step not in ("join", "decode")]
     sums = long.times.of(COORDINATOR, "sum")
     one = [system_entropy(KEY_BYTES) for _ in range(2000)]

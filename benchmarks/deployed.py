@@ -25,7 +25,7 @@ from benchmarks.deployed_run import Measured, Setting, Variant, run
 from benchmarks.deployed_where import PIECES, import_s, pieces, plots, table
 from benchmarks.line import Line, Section
 from benchmarks.picture import draw
-from benchmarks.stopwatch import progress
+from benchmarks.progress import progress
 
 FEDAVG = Variant("fedavg", "FedAvg", "plain")
 PINNED = Variant("pinned", "stfed, semi-honest", "secure", "semi-honest", pinned=True)

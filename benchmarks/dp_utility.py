@@ -32,9 +32,9 @@ from flwr.serverapp.strategy import DifferentialPrivacyServerSideFixedClipping, 
 from threadpoolctl import threadpool_limits
 
 from benchmarks.line import Line, Section
+from benchmarks.progress import progress
 from benchmarks.securecrowd import secure_grid
 from benchmarks.softmax import TENSOR, Crowd, CrowdGrid, Floats, arrays_of, model_of, quiet
-from benchmarks.stopwatch import progress
 from stfed.crypto.keystream import random_filler
 from stfed.dp import calibrate_noise
 from stfed.encoding import EncodingPlan, Vector, decode_sum, encode_update

@@ -23,8 +23,9 @@ import numpy as np
 
 from benchmarks import encrypted_cases as cases
 from benchmarks.encrypted_cases import Case, Model
+from benchmarks.encrypted_memory import lines as memory
 from benchmarks.line import Line, Section
-from benchmarks.stopwatch import progress
+from benchmarks.progress import progress
 from stfed.encrypted.context import SecretContext
 from stfed.encrypted.decryption import decrypt
 from stfed.encrypted.encryption import encrypt
@@ -215,7 +216,8 @@ def run(*, quick: bool = False) -> Section:
     usual = deep if quick else SecretContext.generate()
     found = [measure(case, 1 if quick else 5) for case in _cases(usual, deep, quick=quick)]
     lines = [line for one in found for line in lines_of(one)]
-    lines += [*sizes(usual, 20_000 if quick else 1_000_000), refusal(usual, 256 if quick else 1024)]
+    size = 20_000 if quick else 1_000_000
+    lines += [*sizes(usual, size), *(() if quick else memory(size)), refusal(usual, 256 if quick else 1024)]
     return Section("encrypted", title, lines, {"cases": [asdict(one) for one in found], "plots": [plot(found)]}, quick, wrong(found))
 
 

@@ -21,10 +21,11 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
 
-from benchmarks import round as stfed_round
 from benchmarks.line import Line, Section
-from benchmarks.stopwatch import COORDINATOR, PARTIES, Stopwatch, progress
-from benchmarks.workload import NAME, Workload
+from benchmarks.progress import progress
+from stfed.bench import round as stfed_round
+from stfed.bench.stopwatch import COORDINATOR, PARTIES, Stopwatch
+from stfed.bench.workload import NAME, Workload
 from stfed.secagg.params import choose
 
 WEIGHT = "num-examples"
@@ -81,7 +82,7 @@ def run(sizes: Sequence[tuple[int, int]], *, quick: bool = False) -> Section:
     found, data, wrong = list[Line](), list[dict[str, Any]](), list[str]()
     for parties, parameters in sizes:
         workload = Workload(parties, parameters)
-        plain, secure = run_round(workload), stfed_round.run_round(workload, choose(parties, 0.1, 0.1))
+        plain, secure = run_round(workload), stfed_round.run_round(workload, choose(parties, 0.1, 0.1), tell=progress)
         found += lines(workload, plain, secure)
         data.append({"n": parties, "d": parameters, "up_bytes": plain.up_bytes, "steps": plain.times.as_json(), "stfed": secure.as_json()})
         sides = (("FedAvg", plain.error <= _ROUNDING, plain.error), ("stfed", secure.exact, secure.error))

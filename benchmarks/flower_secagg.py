@@ -32,8 +32,9 @@ from flwr.serverapp.grid import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from benchmarks.stopwatch import COORDINATOR, PARTIES, Spent, Stopwatch, progress
-from benchmarks.workload import CLIP, MAX_WEIGHT, NAME, Workload
+from benchmarks.progress import progress
+from stfed.bench.stopwatch import COORDINATOR, PARTIES, Spent, Stopwatch
+from stfed.bench.workload import CLIP, MAX_WEIGHT, NAME, Workload
 
 _RUN_ID = 1
 _FIRST_NODE = 1000

@@ -21,10 +21,11 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
-from benchmarks import gpucode, limits
+from benchmarks import gpucode
 from benchmarks.line import Line, Section
-from benchmarks.stopwatch import progress
-from benchmarks.workload import CLIP, MAX_WEIGHT, Workload
+from benchmarks.progress import progress
+from stfed.bench import limits
+from stfed.bench.workload import CLIP, MAX_WEIGHT, Workload
 from stfed.crypto import device
 from stfed.crypto.keystream import SEGMENT_BYTES, accumulate
 from stfed.encoding import EncodingPlan, Update, packed_bytes

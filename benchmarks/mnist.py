@@ -26,7 +26,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.line import Line, Section
-from benchmarks.stopwatch import progress
+from benchmarks.progress import progress
 from stfed.errors import StfedError
 from stfed.flower.runtime import SimulationRuntime, tail
 

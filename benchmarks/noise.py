@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.line import Line, Section
-from benchmarks.stopwatch import progress
+from benchmarks.progress import progress
 from stfed.crypto.keystream import random_filler
 from stfed.crypto.random import system_entropy
 from stfed.encoding.skellam import TILE, WORD_BYTES, Skellam

@@ -1,9 +1,9 @@
 """What a party does between training and upload, against what its machine can do: masking, encoding, both on two cores, and their memory.
 
-The limit of masking is keystream and addition alone, in cache (`benchmarks.limits`); of two cores, what two separate processes reach, which
-share nothing but the memory. Encoding is everything but the masks: delta, weight, clip, dither, rounding, packing, and the first touch of
-the payload's memory. Figures of one core are process time; where threads are compared with one thread, both are time on the clock, taken
-by turns. Each is the best of several tries.
+The limit of masking is keystream and addition alone, in cache (`stfed.bench.limits`); of two cores, what two separate processes reach,
+which share nothing but the memory. Encoding is everything but the masks: delta, weight, clip, dither, rounding, packing, and the first
+touch of the payload's memory. Figures of one core are process time; where threads are compared with one thread, both are time on the
+clock, taken by turns. Each is the best of several tries.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import limits, partymemory
-from benchmarks.limits import Limits
+from benchmarks import partymemory
 from benchmarks.line import Line, Section
-from benchmarks.stopwatch import progress
-from benchmarks.workload import CLIP, MAX_WEIGHT, Workload
+from benchmarks.progress import progress
+from stfed.bench import limits
+from stfed.bench.limits import Limits
+from stfed.bench.workload import CLIP, MAX_WEIGHT, Workload
 from stfed.crypto.keystream import Streams, keystream
 from stfed.encoding import EncodingPlan, Update, encode_update, pack_vector
 from stfed.encoding.rotation import Rotation

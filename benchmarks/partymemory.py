@@ -9,8 +9,6 @@ or started once.
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import json
 import subprocess
 import sys
@@ -22,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.peak import mark, peak_bytes
 from stfed.encoding import Array, EncodingPlan, Update
 from stfed.secagg.payload import masked_payload
 
@@ -90,22 +89,14 @@ def _send(pair: tuple[Mapping[str, Array], Mapping[str, Array]], ring_bits: int,
     return masked_payload(Update(plan, *pair, 1, {}, lambda out: out.fill(0)), keys, [], bytes(32), threads=threads)
 
 
-def _resident_bytes(which: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{which}:"))
-
-
 def main(dtype: str, ring_bits: str, parameters: str, masks: str) -> None:
     """Prints the answer as JSON."""
     _send(models(dtype, 500_000), int(ring_bits), 1, 2)
     pair = models(dtype, int(parameters))
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    before, start = _resident_bytes("VmRSS"), time.perf_counter()
+    before, start = mark(), time.perf_counter()
     payload = _send(pair, int(ring_bits), int(masks), None)
     seconds = time.perf_counter() - start
-    extra_bytes = max(0, _resident_bytes("VmHWM") - before - len(payload))
+    extra_bytes = max(0, peak_bytes() - before - len(payload))
     sizes = shapes(int(parameters))
     count = sum(int(np.prod(shape)) for shape in sizes.values())
     print(json.dumps({"tensors": len(sizes), "parameters": count, "extra_bytes": extra_bytes, "seconds": seconds}))

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any, Literal
 
-from benchmarks.stopwatch import COORDINATOR
-from benchmarks.workload import Workload
+from stfed.bench.stopwatch import COORDINATOR
+from stfed.bench.workload import Workload
 from stfed.errors import LocalError
 from stfed.secagg.params import COMPLETE_UP_TO, Parameters, choose
 

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.line import Line, Section
-from benchmarks.stopwatch import progress
+from benchmarks.progress import progress
 from stfed.crypto.keystream import random_filler
 from stfed.dp import calibrate_noise, epsilon_of, norm_bound_squared
 from stfed.encoding import EncodingPlan, Vector, decode_sum, encode_update

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import stfed
-from benchmarks import round as stfed_round
 from benchmarks.line import Line, Section
-from benchmarks.stopwatch import COORDINATOR, PARTIES, Stopwatch
-from benchmarks.workload import Workload
+from benchmarks.progress import progress
+from stfed.bench import round as stfed_round
+from stfed.bench.stopwatch import COORDINATOR, PARTIES, Stopwatch
+from stfed.bench.workload import Workload
 from stfed.secagg.params import choose
 
 Function = tuple[str, int, str]
@@ -113,8 +114,8 @@ def _readable(function: Function) -> str:
 def run(parties: int, parameters: int, *, quick: bool = False) -> Section:
     """The section."""
     workload, chosen = Workload(parties, parameters, 0.1), choose(parties, 0.1, 0.1, graph="complete")
-    plain, times = stfed_round.run_round(workload, chosen), ProfilingStopwatch()
-    result = stfed_round.run_round(workload, chosen, times=times)
+    plain, times = stfed_round.run_round(workload, chosen, tell=progress), ProfilingStopwatch()
+    result = stfed_round.run_round(workload, chosen, times=times, tell=progress)
     lines, split, tops = list[Line](), dict[str, dict[str, float]](), dict[str, Any]()
     for role, count in ((PARTIES, parties), (COORDINATOR, 1)):
         who = "a party" if role == PARTIES else "coordinator"

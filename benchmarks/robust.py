@@ -29,9 +29,9 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.attacks_fl import ATTACKS, SCALING, SIGN_FLIP, Attack
 from benchmarks.line import Line, Section
+from benchmarks.progress import progress
 from benchmarks.securecrowd import secure_grid
 from benchmarks.softmax import Crowd, CrowdGrid, Groups, Train, arrays_of, model_of, quiet
-from benchmarks.stopwatch import progress
 from stfed.flower import SecureAggregation
 
 PARTIES, ROUNDS, SHARES = 60, 15, (0.0, 0.1, 0.2, 0.3)

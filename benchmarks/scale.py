@@ -26,13 +26,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import limits
 from benchmarks.apart import Apart, round_apart
-from benchmarks.limits import Limits
 from benchmarks.line import Line, Section
-from benchmarks.round import Result, run_round
-from benchmarks.stopwatch import COORDINATOR, PARTIES, progress
-from benchmarks.workload import Workload
+from benchmarks.progress import progress
+from stfed.bench import limits
+from stfed.bench.limits import Limits
+from stfed.bench.round import Result, run_round
+from stfed.bench.stopwatch import COORDINATOR, PARTIES
+from stfed.bench.workload import Workload
 from stfed.secagg.params import Parameters, choose
 
 SHARE = 0.05
@@ -69,7 +70,7 @@ def parameters_of(n: int, k: int | None = None) -> Parameters:
 def sample(n: int, d: int, k: int | None = None) -> Result:
     """One round in this process."""
     progress(f"scale: {n} parties x {d:,} parameters" + ("" if k is None else f", k = {k}"))
-    return run_round(Workload(n, d, SHARE), parameters_of(n, k), sharing=True)
+    return run_round(Workload(n, d, SHARE), parameters_of(n, k), sharing=True, tell=progress)
 
 
 def light_s(result: Result) -> float:

@@ -26,7 +26,7 @@ from benchmarks.files.memory import peak_extra_bytes
 from benchmarks.files.ours import Reach
 from benchmarks.files.timing import LOAD, LOAD_SMALL, ROW_OF, SAVE, SAVE_SMALL, TENSOR, Measured, failures, measure
 from benchmarks.files.verdicts import TARGET_BYTES, Verdict, verdicts
-from benchmarks.stopwatch import progress
+from benchmarks.progress import progress
 
 _PACKAGES = ("blake3", "cryptography", "cryptotensors", "numpy", "pyrage", "safetensors", "tensorizer", "torch")
 _QUIET = 0.3

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from benchmarks.costs import constants, core_seconds
 from benchmarks.line import Line, Section
 from benchmarks.million import GBIT_S, MILLION, SIZES, WORKERS, Constants, round_of, table
-from benchmarks.stopwatch import progress
+from benchmarks.progress import progress
 from stfed.crypto import keystream
 from stfed.crypto.keystream import KEY_BYTES, Words
 from stfed.flower.sharded import RayWorkers

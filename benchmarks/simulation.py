@@ -26,7 +26,7 @@ from typing import Any
 from flwr.app import Context, RecordDict
 
 from benchmarks.line import Line, Section
-from benchmarks.stopwatch import progress
+from benchmarks.progress import progress
 from stfed.errors import StfedError
 from stfed.flower.runtime import SimulationRuntime, tail
 from stfed.flower.store import SqliteStore

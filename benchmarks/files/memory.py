@@ -8,9 +8,6 @@ and loads a small set first, for what is imported or started once. A file that i
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
 import multiprocessing
 import subprocess
 import sys
@@ -20,6 +17,7 @@ from benchmarks.files.contender import Contender
 from benchmarks.files.contenders import CONTENDERS
 from benchmarks.files.timing import LOAD, SAVE
 from benchmarks.files.workload import large
+from benchmarks.peak import mark, peak_bytes
 
 ROOT = Path(__file__).parents[2]
 _WARM_UP = (8 << 20, 8)
@@ -38,20 +36,6 @@ def _save(contender: Contender, path: Path, size_bytes: int, count: int) -> None
     contender.save(contender.prepare(large(size_bytes, count).tensors), path)
 
 
-def _resident_bytes(which: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{which}:"))
-
-
-def _reset_peak() -> int:
-    """Forgets the peak; returns what is resident now."""
-    gc.collect()
-    with contextlib.suppress(AttributeError):  # other C libraries have none; what they keep would hide as much of what follows
-        ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    return _resident_bytes("VmRSS")
-
-
 def main(name: str, what: str, size: str, count: str, folder: str) -> None:
     """Prints the bytes."""
     contender, path, small = CONTENDERS[name](), Path(folder, "memory.bin"), Path(folder, "warm-up.bin")
@@ -66,13 +50,13 @@ def main(name: str, what: str, size: str, count: str, folder: str) -> None:
         if what == SAVE:
             workload = large(size_bytes, tensors)
             prepared = contender.prepare(workload.tensors)
-            before = _reset_peak()
+            before = mark()
             contender.save(prepared, path)
-            extra = _resident_bytes("VmHWM") - before
+            extra = peak_bytes() - before
         else:
-            before = _reset_peak()
+            before = mark()
             result = contender.load(path)
-            extra = _resident_bytes("VmHWM") - before - size_bytes
+            extra = peak_bytes() - before - size_bytes
             del result
     finally:
         path.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.files.contender import Contender, Kind, as_octets
 from benchmarks.files.machine import claim
 from benchmarks.files.workload import EMBEDDING, PROBE, ROW, Workload
-from benchmarks.stopwatch import progress
+from benchmarks.progress import progress
 
 SAVE, LOAD, TENSOR, ROW_OF = "save", "load", "one tensor", "one row"
 SAVE_SMALL, LOAD_SMALL = "save small", "load small"

@@ -12,10 +12,12 @@ import pytest
 from flwr.app import Context
 from flwr.serverapp import Grid
 
-from benchmarks import compare, flower_secagg, limits, round
+from benchmarks import compare, flower_secagg, round
 from benchmarks.points import DEFAULT, GRID, Point
-from benchmarks.stopwatch import COORDINATOR, PARTIES, Spent, Stopwatch
-from benchmarks.workload import NAME, Workload
+from stfed.bench import limits
+from stfed.bench import round as stfed_round
+from stfed.bench.stopwatch import COORDINATOR, PARTIES, Spent, Stopwatch
+from stfed.bench.workload import NAME, Workload
 from stfed.secagg.params import choose
 
 ROOT = Path(__file__).parent.parent.parent
@@ -108,7 +110,7 @@ def test_a_sparse_round_on_two_threads(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_the_masks_that_a_coordinator_removes_are_counted() -> None:
     workload = Workload(parties=12, parameters=100, dropout=0.25)
-    result = round.run_round(workload, choose(12, 0.0, 0.25, graph="complete"))
+    result = stfed_round.run_round(workload, choose(12, 0.0, 0.25, graph="complete"))
     assert result.exact
     # One self mask for each of the 9 that stay, and one pairwise mask for each of them and each of the 3 that drop.
     assert result.masks_removed == 9 + 3 * 9
@@ -120,8 +122,8 @@ def test_a_wrong_mean_would_be_noticed() -> None:
     wrong[7] += 1e-3
     assert workload.error(wrong) == pytest.approx(1e-3)
     assert workload.error(workload.mean) == 0.0
-    ours = round.run_round(workload, choose(5, 0.0, 0.1))
-    assert not round.Result(**{**vars(ours), "error": 1e-3}).exact
+    ours = stfed_round.run_round(workload, choose(5, 0.0, 0.1))
+    assert not stfed_round.Result(**{**vars(ours), "error": 1e-3}).exact
 
 
 def test_a_workload_is_the_same_at_every_look_and_different_for_every_party() -> None:

@@ -9,8 +9,8 @@ import pytest
 from benchmarks import shards
 from benchmarks.costs import constants
 from benchmarks.million import DELTA, Constants, Round, round_of, table
-from benchmarks.round import run_round
-from benchmarks.workload import Workload
+from stfed.bench.round import run_round
+from stfed.bench.workload import Workload
 from stfed.secagg.params import choose
 
 ONES = Constants(**{field.name: 1.0 for field in dataclasses.fields(Constants)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import party, partymemory
-from benchmarks.limits import Limits
+from stfed.bench.limits import Limits
 
 
 @pytest.mark.parametrize("rotated", [False, True])

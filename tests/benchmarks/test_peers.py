@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import ckks, fedavg, mnist, profiled
 from benchmarks.line import Section
-from benchmarks.workload import Workload
+from stfed.bench.workload import Workload
 
 
 def section(file: Path) -> Section:

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from benchmarks import scale
 from benchmarks.apart import round_apart
-from benchmarks.crowd import Common
-from benchmarks.limits import Limits
-from benchmarks.round import Result, run_round
-from benchmarks.stopwatch import COORDINATOR, PARTIES, Spent, Stopwatch
-from benchmarks.workload import Workload
+from stfed.bench.limits import Limits
+from stfed.bench.round import Result, run_round
+from stfed.bench.sharing import Common
+from stfed.bench.stopwatch import COORDINATOR, PARTIES, Spent, Stopwatch
+from stfed.bench.workload import Workload
 
 
 def result_of(n: int, k: int, **times_s: float) -> Result:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,8 +66,3 @@ class Stopwatch:
     def as_json(self) -> list[dict[str, Any]]:
         """The steps, for `json.dump`."""
         return [{"role": role, "step": step, **asdict(spent)} for (role, step), spent in self.steps.items()]
-
-
-def progress(text: str) -> None:
-    """One line for whoever is waiting; results go to the standard output and nowhere else."""
-    print(text, file=sys.stderr, flush=True)

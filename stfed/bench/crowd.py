@@ -7,13 +7,12 @@ encodes, masks and packs its own vector.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
-from benchmarks.stopwatch import PARTIES, Stopwatch
-from benchmarks.workload import NAME, Workload
+from stfed.bench.sharing import Common, SharingStore
+from stfed.bench.stopwatch import PARTIES, Stopwatch
+from stfed.bench.workload import NAME, Workload
 from stfed.crypto import shamir
 from stfed.crypto.keystream import KEY_BYTES, random_filler
 from stfed.crypto.random import system_entropy
@@ -23,7 +22,7 @@ from stfed.secagg.messages import PrepareRequest, TrainRequest, encode_parties
 from stfed.secagg.party import Party
 from stfed.secagg.payload import masked_payload
 from stfed.secagg.policy import Policy
-from stfed.secagg.store import MemoryStore, Transaction
+from stfed.secagg.store import MemoryStore
 
 _PER_PROCESS = (directory._check_entries, directory._cohort_digest, directory._decoded, params._choose, shamir._vandermonde)
 """Caches that a party in a process of its own starts without."""
@@ -65,7 +64,7 @@ class LocalCrowd:
         self._times, self._timing = times, partial(times.timing, PARTIES)
         self._seen = b""
         self._encoded_alone = 0
-        self.encode_s = 0.0
+        self.encode_s: float = 0.0
         """Process seconds of encoding and packing a vector without masks; the mean over a few parties."""
 
     def answer(self, step: str, node: int, request: bytes) -> bytes:
@@ -106,74 +105,3 @@ class LocalCrowd:
             masked_payload(update, (), (), system_entropy(KEY_BYTES), threads=self._threads)
         self.encode_s = (self.encode_s * self._encoded_alone + alone.of(PARTIES).process_s) / (self._encoded_alone + 1)
         self._encoded_alone += 1
-
-
-class Common:
-    """What the records of all parties have in common.
-
-    Attributes:
-        parts: the directory, the cohort, U1.
-    """
-
-    def __init__(self) -> None:
-        self.parts: list[bytes] = []
-
-    def cut(self, record: bytes) -> tuple[bytes | int, ...]:
-        """The record with the number of a part in the place of each. One part of 10,000 parties is a megabyte, and every record has it."""
-        pieces: list[bytes | int] = [record]
-        for number, part in enumerate(self.parts):
-            pieces = [new for piece in pieces for new in (_without(piece, part, number) if isinstance(piece, bytes) else (piece,))]
-        return tuple(pieces)
-
-    def whole(self, pieces: tuple[bytes | int, ...]) -> bytes:
-        """The inverse of `cut`."""
-        return b"".join(self.parts[piece] if isinstance(piece, int) else piece for piece in pieces)
-
-
-def _without(piece: bytes, part: bytes, number: int) -> Iterator[bytes | int]:
-    begin = part[:64]
-    at = piece.find(begin) if begin else -1
-    while at >= 0 and not piece.startswith(part, at):
-        at = piece.find(begin, at + 1)
-    if at < 0:
-        yield piece
-        return
-    yield piece[:at]
-    yield number
-    yield from _without(piece[at + len(part) :], part, number)
-
-
-class SharingStore:
-    """A `MemoryStore` that keeps what all parties have in common once."""
-
-    def __init__(self, common: Common) -> None:
-        self._store, self._common = MemoryStore(), common
-        self._pieces: tuple[bytes | int, ...] | None = None
-
-    @contextmanager
-    def transaction(self, run: int) -> Iterator[Transaction]:
-        """See `PartyStore`; for one run."""
-        with self._store.transaction(run) as inside:
-            whole = None if self._pieces is None else self._common.whole(self._pieces)
-            yield (mine := _SharingTransaction(inside, whole))
-            if mine.written is not None:
-                self._pieces = self._common.cut(mine.written)
-
-
-class _SharingTransaction:
-    def __init__(self, inside: Transaction, record: bytes | None) -> None:
-        self._inside, self._record = inside, record
-        self.written: bytes | None = None
-
-    def position(self) -> tuple[int, int]:
-        return self._inside.position()
-
-    def read(self) -> bytes | None:
-        return self._record if self.written is None else self.written
-
-    def write(self, epoch: int, round_: int, record: bytes) -> None:
-        self._inside.write(epoch, round_, b"")
-        self.written = record
-
-    def add_content(self, phase: int, digest: bytes) -> bool:
-        return self._inside.add_content(phase, digest)
