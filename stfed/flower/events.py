@@ -8,6 +8,7 @@ Every line has `time` (seconds since the epoch) and `event`:
 
 - `start`: strategy, number of rounds, settings.
 - `epoch`: everybody joined anew.
+- `step`: a step of a sum began, goes on, or is over; with how many replies.
 - `round`: one secure sum, as `RoundReport`.
 - `model`: the global model of a round was sealed into a file.
 - `dispute`: a party complained about another's shares; which two, and of what.
@@ -43,7 +44,7 @@ class EventLog:
     """
 
     def __init__(self, path: str | Path | None = None, listener: Callable[[dict[str, object]], None] | None = None) -> None:
-        self.path = None if path is None else Path(path)
+        self.path: Path | None = None if path is None else Path(path)
         self._listener = listener
         if self.path is not None:
             try:

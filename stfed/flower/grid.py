@@ -40,7 +40,7 @@ from stfed.secagg.masking import Accumulate
 from stfed.secagg.messages import Phase
 from stfed.secagg.roster import PartyRoster
 
-log = logging.getLogger("stfed")
+log: logging.Logger = logging.getLogger("stfed")
 
 
 def _single_replies() -> LocalError:
@@ -78,7 +78,8 @@ class SecureGrid(Grid):
         on_release: Callable[[DpRelease], None] = lambda _: None,
     ) -> None:
         self._grid, self._weight_key = grid, weight_key
-        self.settings, self._journal, self._events = settings or Settings(), journal or Journal(), events or EventLog()
+        self.settings: Settings = settings or Settings()
+        self._journal, self._events = journal or Journal(), events or EventLog()
         self._courier = Courier(grid)
         members = None if roster is None else PartyRoster(roster if isinstance(roster, Roster) else Roster.read(roster))
         self._roll = Roll(grid, self._courier, self._journal, self.settings, self._events, members)
@@ -147,6 +148,7 @@ class SecureGrid(Grid):
             self._forecast,
             self.run.run_id,
             self._weight_key,
+            self._events,
             self._accumulate,
             self._privacy,
             self._clip_of_run(),

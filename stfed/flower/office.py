@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from stfed.encoding import Array, EncodingPlan
 from stfed.flower.courier import Courier
 from stfed.flower.dp import Privacy
+from stfed.flower.events import EventLog
 from stfed.flower.forecast import Forecast
 from stfed.flower.journal import Journal
 from stfed.flower.opening import Opening, facts_for, numbered
@@ -32,6 +33,7 @@ class Office:
         forecast: what will be asked for next.
         run: Flower's run id.
         weight_key: the metric that weights a party.
+        events: where it is told how far a round is.
         accumulate: does the keystreams of unmasking elsewhere.
         privacy: what a differentially private run has spent.
         clip: of trainings, where it follows the updates; None where it is the settings'. Evaluations send no coordinates, and keep theirs.
@@ -45,6 +47,7 @@ class Office:
     forecast: Forecast
     run: int
     weight_key: str
+    events: EventLog
     accumulate: Accumulate | None = None
     privacy: Privacy | None = None
     clip: float | None = None

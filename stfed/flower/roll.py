@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from flwr.app import Error, Message
 from flwr.serverapp import Grid
@@ -15,6 +15,7 @@ from stfed.flower.courier import Courier
 from stfed.flower.events import EventLog, RoundReport
 from stfed.flower.journal import Journal
 from stfed.flower.settings import Settings
+from stfed.flower.steps import TimedStep
 from stfed.flower.talk import error_text
 from stfed.secagg.messages import Header
 from stfed.secagg.params import Mode, corrupt_parties
@@ -59,7 +60,8 @@ class Roll:
     ) -> None:
         check_roster(settings.mode, roster)
         self._grid, self._courier, self._journal, self._settings, self._events = grid, courier, journal, settings, events
-        self._roster, self.blame = roster, Blame()
+        self._roster = roster
+        self.blame: Blame = Blame()
         self._enrolment: Enrolment | None = None
         self._outdated = False
         self._knows_directory: set[int] = set()
@@ -183,6 +185,7 @@ class Roll:
         request = joining.request().encode()
 
         def on_reply(node: int, reply: Message) -> None:
+            watched.answered()
             if reply.has_error():
                 errors[node] = reply.error
                 joining.drops[node] = Drop("join", DropReason.ERROR_REPLY, error_text(reply))
@@ -193,7 +196,7 @@ class Roll:
                 joining.drops[node] = Drop("join", DropReason.MALFORMED, error.message)
 
         report.trips += 1
-        with report.timed("join", self._courier.now):
+        with TimedStep(self._events, report, "join", len(nodes), self._courier.now) as watched:
             self._courier.exchange(
                 {node: records.light(report.sent("join", request)) for node in sorted(nodes)},
                 records.LIGHT_MESSAGE,
@@ -205,9 +208,7 @@ class Roll:
             enrolment = joining.close()
         except QuorumError as error:
             first = next((drop.detail for drop in joining.drops.values()), "nobody answered")
-            raise QuorumError(
-                f"{error.message}: {first}", missing=error.missing, hint="every ClientApp needs the mod: ClientApp(mods=[secagg_mod])"
-            ) from None
+            raise QuorumError(f"{error.message}: {first}", missing=error.missing, hint=_hint(joining, errors)) from None
         joined = set(enrolment.nodes)
         if self._roster is not None:
             self._node_of = {enrolment.directory.join(index).identity: node for index, node in enumerate(enrolment.nodes)}
@@ -222,3 +223,12 @@ class Roll:
             "epoch", epoch=epoch, asked=len(nodes), joined=len(joined), refused={str(n): d.detail for n, d in joining.drops.items()}
         )
         return enrolment
+
+
+def _hint(joining: Joining, errors: Mapping[int, Error]) -> str | None:
+    """What to do where nobody joined."""
+    if not joining.drops:
+        return "are nodes connected? Start them, or raise light_timeout_s if they are slow"
+    if any("<class 'stfed." in (error.reason or "") for error in errors.values()):
+        return None  # the mod is there, and has said what it wants
+    return "every ClientApp needs the mod: ClientApp(mods=[secagg_mod])"

@@ -18,12 +18,13 @@ from stfed.flower.events import RoundReport
 from stfed.flower.office import Office
 from stfed.flower.opening import Opening
 from stfed.flower.request import Request
+from stfed.flower.steps import TimedStep
 from stfed.flower.talk import Talk
 from stfed.secagg.messages import Kind, peek
 from stfed.secagg.params import Mode, Parameters
 from stfed.secagg.server import Collecting, Confirming, DealerFaultError, Drop, DropReason, Enrolment, Preparing, Sum, Unmasking
 
-log = logging.getLogger("stfed")
+log: logging.Logger = logging.getLogger("stfed")
 
 _LINGER_S = 5.0
 """Once those who confirmed could finish the round alone, the others get this long, or as long again as it took so far: whoever confirms
@@ -88,7 +89,7 @@ class SecureRound:
         self._request, self._received, self._enrolment, self._office = request, received, enrolment, office
         self._roll, self._courier, self._settings = office.roll, office.courier, office.settings
         self._prepared, self._ahead, self._errors = prepared, ahead, errors
-        self.report = RoundReport(request.phase.name.lower(), tuple(request.messages), request.server_round(), group)
+        self.report: RoundReport = RoundReport(request.phase.name.lower(), tuple(request.messages), request.server_round(), group)
         self._step: Step | None = None
         self._opening: Opening | None = None
         self._was_ahead = False
@@ -103,7 +104,7 @@ class SecureRound:
             QuorumError: too few parties are left.
             PeerError: a party's secret is not the one it committed to.
         """
-        talk = Talk(self._enrolment, self._courier, self.report, self._errors, self._settings.light_timeout_s)
+        talk = Talk(self._enrolment, self._courier, self.report, self._errors, self._settings.light_timeout_s, self._office.events)
         try:
             total = yield from self._steps(talk, timeout_s)
         except DealerFaultError as error:
@@ -283,7 +284,7 @@ class SecureRound:
         )
         for index in ahead.keys() - asked:
             ahead[index].note_absent((index,))
-        with self.report.timed("sum", self._courier.now):
+        with TimedStep(self._office.events, self.report, "sum", 0, self._courier.now):
             return unmasking.close(accumulate=self._office.accumulate)
 
     def _lingering(self, enough: Callable[[], bool], all_in: Callable[[], bool]) -> Callable[[], bool]:

@@ -24,7 +24,7 @@ from stfed.errors import LocalError
 from stfed.flower import processes
 from stfed.flower.processes import tail
 
-__all__ = ["RunConfigValue", "SimulationRuntime", "tail"]
+__all__ = ["RunConfigValue", "SimulationRuntime", "tail", "to_toml"]
 
 RunConfigValue: TypeAlias = str | int | float | bool
 
@@ -45,10 +45,13 @@ class SimulationRuntime:
     """
 
     def __init__(self, work_dir: Path, *, durable: bool = False) -> None:
-        self.work_dir, self._durable = work_dir.resolve(), durable
+        self.work_dir: Path = work_dir.resolve()
+        self._durable = durable
         self._memory: tempfile.TemporaryDirectory[str] | None = None
-        self.home, self.state_dir = self.work_dir / "flwr", self.work_dir / "state"
-        self.superlink_log, self.run_log = self.work_dir / "superlink.log", self.work_dir / "flower.log"
+        self.home: Path = self.work_dir / "flwr"
+        self.state_dir: Path = self.work_dir / "state"
+        self.superlink_log: Path = self.work_dir / "superlink.log"
+        self.run_log: Path = self.work_dir / "flower.log"
         self._superlink: subprocess.Popen[bytes] | None = None
         self._run: subprocess.Popen[bytes] | None = None
 
@@ -93,7 +96,7 @@ class SimulationRuntime:
                 at most four more than there are processors.
         """
         config = self.work_dir / "run.toml"
-        config.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in run_config.items()))
+        config.write_text(to_toml(run_config))
         command = [processes.tool("flwr"), "run", str(app.resolve()), _CONNECTION, "--stream", "--run-config", str(config)]
         command += ["--federation-config", f"num-supernodes={num_supernodes} client-resources-num-cpus=1{_processors(parties_at_once)}"]
         self._run = self._start(command, self.run_log)
@@ -112,9 +115,9 @@ class SimulationRuntime:
                 processes.end(process)
 
 
-def _toml(value: RunConfigValue) -> str:
-    """A TOML value; JSON's strings, numbers and booleans are TOML's too."""
-    return json.dumps(value, allow_nan=False)
+def to_toml(run_config: Mapping[str, RunConfigValue]) -> str:
+    """A run file; JSON's strings, numbers and booleans are TOML's too."""
+    return "".join(f"{key} = {json.dumps(value, allow_nan=False)}\n" for key, value in run_config.items())
 
 
 def _processors(parties_at_once: int | None) -> str:

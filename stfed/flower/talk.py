@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Generator, Mapping
 
 from flwr.app import Error, Message, RecordDict
@@ -9,11 +10,14 @@ from flwr.app import Error, Message, RecordDict
 from stfed.errors import DecodeError
 from stfed.flower import records
 from stfed.flower.courier import Courier, Exchange, Made
-from stfed.flower.events import RoundReport
+from stfed.flower.events import EventLog, RoundReport
+from stfed.flower.steps import TimedStep
 from stfed.secagg.server import Enrolment
 
 _MAX_TEXT = 300
 _SIMULATED = "<class 'ray.exceptions."
+_RAISED = re.compile(r"<class '(?:\w+\.)*(\w+)'>:<'(.*)'>")
+"""How Flower quotes an exception of a ClientApp."""
 
 
 def one_line(text: str) -> str:
@@ -24,7 +28,9 @@ def one_line(text: str) -> str:
 def error_text(reply: Message) -> str:
     """What an error reply says, in one line; of an error that comes with the traceback of Flower's simulation, the line that says why."""
     lines = (reply.error.reason or "").rstrip().splitlines() or [""]
-    return one_line(lines[-1] if lines[0].startswith(_SIMULATED) else " ".join(lines))
+    text = lines[-1] if lines[0].startswith(_SIMULATED) else " ".join(lines)
+    raised = _RAISED.fullmatch(text)
+    return one_line(text if raised is None else ": ".join(filter(None, raised.groups())))
 
 
 class Talk:
@@ -36,13 +42,22 @@ class Talk:
         report: counts bytes and seconds.
         errors: takes the error replies, by node.
         light_timeout_s: how long a light step waits.
+        events: told how far each step is.
     """
 
     def __init__(
-        self, enrolment: Enrolment, courier: Courier, report: RoundReport, errors: dict[int, Error], light_timeout_s: float
+        self,
+        enrolment: Enrolment,
+        courier: Courier,
+        report: RoundReport,
+        errors: dict[int, Error],
+        light_timeout_s: float,
+        events: EventLog,
     ) -> None:
-        self.nodes, self.index_of = enrolment.nodes, enrolment.index_of()
+        self.nodes: tuple[int, ...] = enrolment.nodes
+        self.index_of: dict[int, int] = enrolment.index_of()
         self._courier, self._report, self._errors, self._light_timeout_s = courier, report, errors, light_timeout_s
+        self._events = events
 
     def light(
         self,
@@ -91,15 +106,19 @@ class Talk:
             if reply.has_error():
                 if index not in elsewhere:
                     self._errors[node] = reply.error
+                    watched.answered()
                 fail(index, error_text(reply))
                 return
             try:
                 read(index, reply.content)
             except DecodeError as error:
                 fail(index, error.message)
+            if index not in elsewhere:
+                watched.answered()
 
         self._report.trips += 1
-        with self._report.timed(step, self._courier.now):
+        asked = sum(index not in elsewhere for index in contents)
+        with TimedStep(self._events, self._report, step, asked, self._courier.now) as watched:
             yield Exchange(
                 Made((self.nodes[index] for index in contents), lambda node: contents[self.index_of[node]]),
                 message_type,

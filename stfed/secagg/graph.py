@@ -78,7 +78,8 @@ class CompleteGraph(NeighbourGraph):
     def __init__(self, n: int) -> None:
         if n < 2:
             raise LocalError(f"a graph of {n} parties has no neighbours in it", hint="use two parties or more")
-        self.n, self.k = n, n - 1
+        self.n: int = n
+        self.k: int = n - 1
 
     def neighbours(self, i: int) -> NDArray[np.int64]:
         """Everybody but i, ascending."""
@@ -118,7 +119,8 @@ class HararyGraph(NeighbourGraph):
             raise LocalError(f"k = {k}: a ring has as many neighbours to the left as to the right", hint="use an even k, or n - 1")
         if not 2 <= k <= n - 2:
             raise LocalError(f"k = {k}: a ring of {n} parties gives 2 to {n - 2} neighbours", hint="use k = n - 1 for the complete graph")
-        self.n, self.k = n, k
+        self.n: int = n
+        self.k: int = k
         words = np.frombuffer(hashlib.shake_256(framed(Label.GRAPH, seed)).digest(_WORD_BYTES * n), dtype="<u8")
         self._party_at = np.argsort(words, kind="stable").astype(np.int64, copy=False)
         self._place_of = np.empty(n, dtype=np.int64)

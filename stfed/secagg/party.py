@@ -96,7 +96,7 @@ class Party:
         roster: MemberRoster | None = None,
         entropy: Entropy = system_entropy,
     ) -> None:
-        self.policy = policy or Policy()
+        self.policy: Policy = policy or Policy()
         if self.policy.mode is Mode.MALICIOUS and (identity is None or roster is None):
             raise LocalError(
                 "malicious mode needs an identity and a roster on every party, and neither can come from the coordinator",

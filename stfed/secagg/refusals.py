@@ -116,7 +116,8 @@ class ShareError(RefusedError):
 
     def __init__(self, message: str, *, dealer: int, delivery: Delivery, party: str) -> None:
         super().__init__(message, party=party)
-        self.dealer, self.delivery = dealer, delivery
+        self.dealer: int = dealer
+        self.delivery: Delivery = delivery
         self.complaint: bytes | None = None
 
 

@@ -15,8 +15,8 @@ A message that was answered before is no event: a resend gets the cached bytes a
 The coordinator's steps (`stfed.secagg.server`) take replies and error replies in any number, in any order, until they are closed. Only
 `close` leads on, and in malicious mode `confirm` in the place of Collecting's; nothing leads back, and a closed step stays closed.
 
-`Party` asks `require` before it runs a handler, the tests hold every entry and every gap of both tables against the real objects, and
-`diagram` draws them.
+`Party` asks `require` before it runs a handler, the tests hold every entry and every gap of both tables against the real objects, and the
+state diagrams of docs/protocol.md are drawn from them.
 """
 
 from __future__ import annotations
@@ -121,14 +121,3 @@ def require(state: ClientState, event: Event) -> None:
             f"{event.value} does not belong to the state this party is in, {type(state).__name__}, which waits for {waits_for}; "
             "each step happens once per round"
         )
-
-
-def diagram(table: Mapping[type, Mapping[Event, type]] | Mapping[type, Mapping[StepEvent, type]]) -> str:
-    """A table as a Mermaid state diagram. It starts at the table's first state and at those that no other one leads to."""
-    arrows = [(state, event.value, following) for state, events in table.items() for event, following in events.items()]
-    led_to = {following for state, _, following in arrows if following is not state}
-    lines = ["stateDiagram-v2"]
-    lines += [f"    [*] --> {state.__name__}" for at, state in enumerate(table) if at == 0 or state not in led_to]
-    lines += [f"    {state.__name__} --> {following.__name__}: {event}" for state, event, following in arrows]
-    lines += [f"    {state.__name__} --> [*]" for state in dict.fromkeys(following for _, _, following in arrows) if state not in table]
-    return "\n".join(lines) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
@@ -314,6 +315,15 @@ def test_round_numbers_and_survivors_are_durable_before_the_sum_is_decrypted(tmp
     assert Journal(path).position(grid.run.run_id) == (0, 2)
     with pytest.raises(LocalError, match="were frozen before"):
         Journal(path).freeze(grid.run.run_id, 2, ())
+
+
+def test_each_step_of_a_sum_is_told_with_how_many_answered(tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    run(federation({"action": "drop-reply", "node": 0, "step": "train", "round": 1}), events=log)
+    steps = [event for event in map(json.loads, log.read_text().splitlines()) if event["event"] == "step"]
+    over = [(one["step"], one["asked"], one["answered"]) for one in steps if one["seconds"] is not None]
+    assert over == [("train", N, N - 1), ("decrypt", 1, 1)]
+    assert [one["step"] for one in steps if one["answered"] == 0] == ["train", "decrypt"]
 
 
 def test_a_key_holder_that_is_gone_is_an_error_that_says_so() -> None:

@@ -138,6 +138,12 @@ def test_nobody_joins() -> None:
     assert "ClientApp(mods=[secagg_mod])" in str(caught.value)
 
 
+def test_nobody_joins_who_has_another_policy_and_the_mod_is_not_what_is_missing() -> None:
+    with pytest.raises(QuorumError, match="no party joined the run: ModeError: ") as caught:
+        run(apps.malicious_grid(N))
+    assert caught.value.hint is None
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_skip_keeps_the_model_and_goes_on(step: str) -> None:
     grid = apps.secure_grid(N, *({"action": "drop-reply", "node": node, "step": step, "occurrence": 1} for node in (0, 1, 2, 3)))

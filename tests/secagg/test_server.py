@@ -209,8 +209,21 @@ def test_too_few_prepares_name_who_is_missing_and_why() -> None:
     assert len(caught.value.missing) == 6
     assert NAME in caught.value.missing
     assert step.drops[scene.index].reason is DropReason.TOO_FEW_HOLDERS
-    for why in ("malformed message", "error reply (its policy)", "no reply", "and 1 more"):
+    for why in (": malformed message", ": error reply (its policy)"):
         assert why in str(caught.value)
+    assert str(caught.value).count("no reply") == 1, "a reason is there once, with all of its parties"
+
+
+def test_a_reason_of_many_names_a_few_of_them() -> None:
+    scene = Scene(9).at("prepare")
+    step = Preparing(scene.preparing.facts, scene.protocol.enrolment.names(), 3)  # type: ignore[union-attr]
+    for party in scene.others:
+        step.fail(party, "its policy")
+    step.fail(scene.index, "another one")
+    with pytest.raises(
+        QuorumError, match=r"\((node \d, ){5}and 3 more: error reply \(its policy\); node \d: error reply \(another one\)\)"
+    ):
+        step.close(scene.content)
 
 
 def test_a_party_with_fewer_than_t_share_holders_is_dropped_and_so_on_until_nothing_changes() -> None:

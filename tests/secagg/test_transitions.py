@@ -19,7 +19,7 @@ from stfed.secagg.policy import Policy
 from stfed.secagg.refusals import StateLostError, WrongStepError
 from stfed.secagg.server import Collecting, Confirming, Joining, Preparing
 from stfed.secagg.transcript import MODE_CODES
-from stfed.secagg.transitions import CLIENT, SERVER, Event, StepEvent, diagram, mode_of, require
+from stfed.secagg.transitions import CLIENT, SERVER, Event, StepEvent, mode_of, require
 from tests.secagg.scene import MALICIOUS, NO_METRICS, Scene, join_request, without
 
 # --- the party ---------------------------------------------------------------------------------------------------------------------------
@@ -256,20 +256,3 @@ def test_a_step_that_closed_with_too_few_stays_closed_too() -> None:
         joining.close()
     with pytest.raises(LocalError, match="closed already"):
         joining.close()
-
-
-# --- the diagrams ------------------------------------------------------------------------------------------------------------------------
-
-
-@EITHER
-def test_the_diagrams_have_every_arrow(mode: Mode) -> None:
-    table = CLIENT[mode]
-    drawn = diagram(table)
-    assert drawn.startswith("stateDiagram-v2\n    [*] --> Joined\n    Joined --> Joined: JOIN\n")
-    assert drawn.count("-->") == 1 + sum(map(len, table.values()))
-    assert "    Training --> Trained: vector masked\n" in drawn
-    steps = diagram(SERVER[mode])
-    assert steps.count("-->") == 4 + sum(map(len, SERVER[mode].values()))
-    onward = "Collecting --> Unmasking: close" if mode is Mode.SEMI_HONEST else "Collecting --> Confirming: confirm"
-    for line in ("[*] --> Joining", "[*] --> Preparing", "Enrolment --> [*]", "Sum --> [*]", onward):
-        assert f"    {line}\n" in steps

@@ -26,10 +26,11 @@ from stfed.flower.events import RoundReport
 from stfed.flower.grid import SecureGrid
 from stfed.flower.replies import of_parties
 from stfed.flower.request import Request
+from stfed.flower.steps import TimedStep
 from stfed.keys.keyfile import read_verifier
 from stfed.secagg.roster import PartyRoster
 
-log = logging.getLogger("stfed")
+log: logging.Logger = logging.getLogger("stfed")
 
 
 class CkksGrid(SecureGrid):
@@ -164,10 +165,12 @@ class CkksGrid(SecureGrid):
         report, number = round_.report, round_.report.round
 
         def conversation() -> Any:
-            with report.timed("train", self._courier.now):
-                yield from round_.train(timeout)
-            with report.timed("decrypt", self._courier.now):
-                return (yield from round_.finish(self.settings.light_timeout_s, freeze))
+            with TimedStep(self._events, report, "train", len(report.asked), self._courier.now) as step:
+                yield from round_.train(timeout, step.answered)
+            with TimedStep(self._events, report, "decrypt", 1, self._courier.now) as step:
+                decoded = yield from round_.finish(self.settings.light_timeout_s, freeze)
+                step.answered()
+            return decoded
 
         def freeze(nodes: tuple[int, ...]) -> None:
             self._journal.freeze(self.run.run_id, number, nodes)

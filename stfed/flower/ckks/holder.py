@@ -47,7 +47,7 @@ from stfed.secagg.policy import Policy
 from stfed.secagg.refusals import CohortTooSmallError, RefusedError
 from stfed.secagg.roster import PartyRoster
 
-log = logging.getLogger("stfed")
+log: logging.Logger = logging.getLogger("stfed")
 
 
 class KeyHolder:

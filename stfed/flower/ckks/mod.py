@@ -148,4 +148,4 @@ def _encrypt(context: EvaluationContext, plan: SumPlan, phase: Phase, received: 
         return vectors.encrypt(plan.scale(context, len(schema.names)), numbers), schema.encode()
 
 
-ckks_mod = CkksMod()
+ckks_mod: CkksMod = CkksMod()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,12 +101,13 @@ class CkksRound:
     ) -> None:
         self._request, self._received, self._plan, self._round = request, received, plan, round_
         self._context, self._holder, self._roster, self._least = context, holder, roster, least
-        self._errors, self.report = errors, report
+        self._errors = errors
+        self.report: RoundReport = report
         self._encoded = plan.encode()
         self._groups: dict[tuple[object, ...], _Group] = {}
 
-    def train(self, timeout_s: float | None) -> Generator[Exchange, None, None]:
-        """Sends the model, and adds what comes back."""
+    def train(self, timeout_s: float | None, answered: Callable[[], None]) -> Generator[Exchange, None, None]:
+        """Sends the model, and adds what comes back; `answered` is called for each reply."""
         message = messages.encode(Train(self._round, self._encoded))
         content = carriage.beside(self._request.content, message)
         model_bytes = sum(len(array.data) for record in self._request.content.array_records.values() for array in record.values())
@@ -115,9 +116,13 @@ class CkksRound:
             self.report.sent("train", message, beside_bytes=model_bytes)
             return content
 
+        def on_reply(node: int, reply: Message) -> None:
+            self._on_reply(node, reply)
+            answered()
+
         self.report.trips += 1
         nodes = self._request.messages
-        yield Exchange(Made(nodes, make), self._request.message_type, self._request.group_id, timeout_s, self._on_reply)
+        yield Exchange(Made(nodes, make), self._request.message_type, self._request.group_id, timeout_s, on_reply)
         for node in nodes:
             if node not in self.report.dropped and not any(node in group.nodes for group in self._groups.values()):
                 self._drop(node, DropReason.NO_REPLY)

@@ -62,7 +62,8 @@ class Total:
     """
 
     def __init__(self, scale: Scale) -> None:
-        self.scale, self.count = scale, 0
+        self.scale: Scale = scale
+        self.count: int = 0
         self.ciphertexts: list[Ciphertext] = []
 
     def add(self, data: bytes) -> None:

@@ -37,9 +37,9 @@ class Collecting(RoundStep):
     def __init__(self, round_: Round, published: dict[int, Published], prepares: Mapping[int, Prepare], content: bytes) -> None:
         self._round, self._published = round_, published
         self._evidence = prepares if round_.malicious else {}
-        self.plan = EncodingPlan.decode(round_.facts.plan)
-        self.alive = tuple(published)
-        self.transcript = round_.facts.transcript(self.alive, content)
+        self.plan: EncodingPlan = EncodingPlan.decode(round_.facts.plan)
+        self.alive: tuple[int, ...] = tuple(published)
+        self.transcript: bytes = round_.facts.transcript(self.alive, content)
         self._payload_bytes = payload_bytes(self.plan)
         # One running sum per set of metrics, because vectors with different metrics cannot be added; as a rule there is one.
         self._sums: dict[bytes, tuple[Vector, set[int]]] = {}

@@ -22,7 +22,7 @@ class Confirming(RoundStep):
 
     def __init__(self, round_: Round, unmasking: Unmasking, transcript: bytes) -> None:
         self._round, self._unmasking, self._transcript = round_, unmasking, transcript
-        self.survivors = unmasking.survivors
+        self.survivors: tuple[int, ...] = unmasking.survivors
         self._in_sum = frozenset(self.survivors)
         self._confirmations: dict[int, bytes] = {}
 

@@ -51,7 +51,9 @@ class Joining(Step):
     def __init__(self, header: Header, mode: Mode, roster: MemberRoster | None = None) -> None:
         if mode is Mode.MALICIOUS and roster is None:
             raise LocalError("malicious mode needs the roster", hint="name the roster file that the parties have")
-        self.header, self.mode, self._roster = header, mode, roster
+        self.header: Header = header
+        self.mode: Mode = mode
+        self._roster = roster
         self.drops: dict[int, Drop] = {}
         self._joins: dict[bytes, tuple[int, bytes]] = {}
         self._public_keys: set[bytes] = set()

@@ -33,7 +33,7 @@ class Links:
 
     def __init__(self, facts: RoundFacts) -> None:
         self._facts = facts
-        self.place = {party: at for at, party in enumerate(facts.cohort)}
+        self.place: dict[int, int] = {party: at for at, party in enumerate(facts.cohort)}
         self._party_at = np.array(facts.cohort, np.int64)
         # Row: a dealer. Column: where in its PREPARE a holder's part is. Empty rows belong to who has not drawn yet, or is out.
         self._holders = np.full((facts.n, facts.k), _NOBODY, np.int32) if facts.drawn else facts.graph().table()

@@ -9,6 +9,7 @@ rest. What authenticates a seed is the commitment, which the neighbour has publi
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stfed.crypto import aead
 from stfed.secagg import keys
@@ -35,9 +36,10 @@ class Published:
     __slots__ = ("_box", "_dealt", "_party", "commit_box_key", "commit_self_seed", "commitments", "neighbours")
 
     def __init__(self, party: int, prepare: Prepare, links: Links) -> None:
-        self.commit_self_seed, self.commit_box_key = prepare.commit_self_seed, prepare.commit_box_key
-        self.commitments = keys.published_by(prepare, party)
-        self.neighbours = np.array(links.neighbours(party), np.int32)
+        self.commit_self_seed: bytes = prepare.commit_self_seed
+        self.commit_box_key: bytes = prepare.commit_box_key
+        self.commitments: bytes = keys.published_by(prepare, party)
+        self.neighbours: NDArray[np.int32] = np.array(links.neighbours(party), np.int32)
         self._party, self._box = party, prepare.box
         self._dealt = prepare.dealt.data if isinstance(prepare.dealt, Records) else b"".join(dealt.encode() for dealt in prepare.dealt)
 

@@ -88,10 +88,22 @@ class Round:
         return [self.names[party] for party in parties]
 
     def described(self, parties: Iterable[int]) -> str:
-        """The drops of these parties in words, for an error; of many, the first few."""
-        gone = [party for party in sorted(parties) if party in self.drops]
-        words = [f"{self.names[party]}: {self.drops[party]}" for party in gone[:_DESCRIBED]]
-        return "; ".join(words) + (f"; and {len(gone) - _DESCRIBED} more" if len(gone) > _DESCRIBED else "")
+        """The drops of these parties in words, for an error: each reason once, and of many the first few, those of most parties first."""
+        names: dict[str, list[str]] = {}
+        for party in sorted(parties):
+            if party in self.drops:
+                names.setdefault(str(self.drops[party]), []).append(self.names[party])
+        words = [f"{_few(gone)}: {reason}" for reason, gone in sorted(names.items(), key=lambda item: -len(item[1]))]
+        return "; ".join(_shortened(words, "other reasons"))
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(_shortened(names, "more"))
+
+
+def _shortened(words: Sequence[str], what: str) -> list[str]:
+    left = len(words) - _DESCRIBED
+    return [*words[:_DESCRIBED], *([f"and {left} {what}"] if left > 0 else [])]
 
 
 class RoundStep(Step):

@@ -78,7 +78,8 @@ class Unmasking(RoundStep):
     ) -> None:
         self._round, self._published, self._plan = round_, published, plan
         self._transcript, self._total, self._schema = transcript, total, schema
-        self.survivors = self.asked = survivors
+        self.survivors: tuple[int, ...] = survivors
+        self.asked: tuple[int, ...] = survivors
         self._confirmations: tuple[tuple[int, bytes], ...] = ()
         self._in_sum = frozenset(survivors)
         # By place in U1: how many shares of a party's secret there are, and the first t of them with their points.
