@@ -33,7 +33,7 @@ class Federation:
     def __init__(
         self, parties: Iterable[SimulatedNode], plan: FaultPlan, *, describe: Describe | None, threads: int, keep_payloads: bool
     ) -> None:
-        self.parties = {party.node_id: party for party in parties}
+        self.parties: dict[int, SimulatedNode] = {party.node_id: party for party in parties}
         plan.check(len(self.parties))
         self._matcher, self._replays = FaultMatcher(plan), plan.replays
         self._describe, self._threads, self._keep_payloads = describe, threads, keep_payloads

@@ -38,7 +38,7 @@ class SimulatedNode:
 
     def __init__(self, index: int, load: Callable[[], ClientApp], context: Context) -> None:
         self.index = index
-        self.node_id = context.node_id
+        self.node_id: int = context.node_id
         self._load = load
         self._stored = _freeze(context)
 

@@ -84,11 +84,12 @@ class LocalProtocol:
     def __post_init__(self) -> None:
         self.stores = self.stores or [MemoryStore() for _ in range(self.n)]
         entropies = [system_entropy if self.seed is None else scripted_entropy(f"{self.seed}/{node}") for node in range(self.n)]
-        self.identities = [signing_key(node).ed25519 for node in range(self.n)]
+        self.identities: list[Identity] = [signing_key(node).ed25519 for node in range(self.n)]
         if self.malicious and self.roster is None:
             self.roster = PartyRoster(roster_of(self.n), lambda: NOON)
-        self.parties = [self._party(*parts) for parts in zip(self.stores, self.identities, entropies, strict=True)]
-        self.epoch, self.round = 0, 0
+        self.parties: list[Party] = [self._party(*parts) for parts in zip(self.stores, self.identities, entropies, strict=True)]
+        self.epoch: int = 0
+        self.round: int = 0
         self.enrolment: Enrolment | None = None
         self._directory_known: set[int] = set()
         self.disputes: list[Dispute] = []

@@ -33,8 +33,9 @@ class Tap:
     """
 
     def __init__(self, folder: Path, target_port: int, tls: ServerFiles | None = None) -> None:
-        self.folder, self.target_port = folder, target_port
-        self.port = 0
+        self.folder: Path = folder
+        self.target_port: int = target_port
+        self.port: int = 0
         self._tls, self._count = tls, 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"tap {folder.name}", daemon=True)

@@ -24,6 +24,10 @@ INTRO = """# Attacks on secure aggregation, and what refuses them
 This page is written by `python -m tests.attacks.secagg.page` from the attack suite in `tests/attacks/secagg`; a test compares the two.
 `python -m tests.attacks` mounts everything below, and the attacks on sealed files as well, and prints how each one failed.
 
+`stfed demo attack` shows eight of them, told so that they need no mathematics, in pictures: what a coordinator finds in plain updates, in
+masked ones, and by lying in either mode, with the words in which each party refuses. One of them works in semi-honest mode, which assumes
+that the coordinator does not do it: it puts keys of its own in the place of all parties but one. The roster of malicious mode refuses it.
+
 **Who attacks.** The coordinator, as a rule: it sends any message to any party, in any order and different to each, it keeps everything it
 hears, and it controls C of the parties: their keys, their memory, their signatures. C is what γ of the roster comes to. A few attacks are a
 corrupt party's, somebody's on the line, a thief's with a party's disk, or those of no attacker at all, only of a crash.
