@@ -5,13 +5,17 @@ rounds, and `round_by_round` one plain round at a time from the secure run's mod
 hospital gets out of its own data for the same number of steps. All accuracies are on the public test set.
 
     python -m examples.hospitals.compare configs/quickstart.toml
+
+With a folder it writes plain event logs instead, of the run file's seed and of the next ones, for `stfed report RUN --beside`:
+
+    python -m examples.hospitals.compare configs/quickstart.toml --events plain --seeds 3
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
 import random
-import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +30,7 @@ from flwr.serverapp.strategy import Strategy
 
 from examples.hospitals import client_app, task
 from examples.hospitals.data import partitions, public_test
+from stfed.flower.plain import PlainAggregation
 from stfed.testing import InMemoryGrid
 
 Config = Mapping[str, bool | float | int | str]
@@ -100,9 +105,31 @@ def _grid(config: Config) -> InMemoryGrid:
     return InMemoryGrid(app, int(config["num-parties"]), run_config=dict(config), keep_payloads=False)
 
 
-def _strategy(config: Config) -> Strategy:
-    strategy: Strategy = import_module(f"strategies.{config['strategy']}").inner({**config, "fraction-evaluate": 0.0})
+def _strategy(config: Config, *, evaluates: bool = False) -> Strategy:
+    asked = {} if evaluates else {"fraction-evaluate": 0.0}
+    strategy: Strategy = import_module(f"strategies.{config['strategy']}").inner({**config, **asked})
     return strategy
+
+
+def plain_log(config: Config, events: Path) -> None:
+    """The whole plain run, evaluation by the hospitals too, with an event log that says that nothing protected them."""
+    dataset, seed = str(config["dataset"]), int(config["seed"])
+    model = task.make_model(dataset, seed)
+
+    def measured(server_round: int, arrays: ArrayRecord) -> MetricRecord:
+        model.load_state_dict(arrays.to_torch_state_dict())
+        loss, accuracy = task.evaluate(model, public_test(dataset, seed))
+        return MetricRecord({"loss": loss, "accuracy": accuracy})
+
+    random.seed(seed)
+    with _quiet():
+        PlainAggregation(_strategy(config, evaluates=True), events=events).start(
+            _grid(config),
+            ArrayRecord(model.state_dict()),
+            num_rounds=int(config["num-server-rounds"]),
+            train_config=ConfigRecord({"lr": float(config["learning-rate"])}),
+            evaluate_fn=measured,
+        )
 
 
 def alone(config: Config) -> tuple[float, ...]:
@@ -138,9 +165,21 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def main(path: str) -> None:
-    """Prints both for one run file."""
-    config = tomllib.loads(Path(path).read_text())
+def main(arguments: list[str] | None = None) -> None:
+    """Prints both for one run file, or writes plain event logs."""
+    parser = argparse.ArgumentParser(prog="python -m examples.hospitals.compare", allow_abbrev=False)
+    parser.add_argument("config", type=Path, metavar="RUN_FILE")
+    parser.add_argument("--events", type=Path, metavar="FOLDER", help="write plain-SEED.jsonl here instead")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="how many seeds, from the run file's on (default: 1)")
+    given = parser.parse_args(arguments)
+    config = tomllib.loads(given.config.read_text())
+    if given.events is not None:
+        for seed in range(config["seed"], config["seed"] + given.seeds):
+            log = given.events / f"plain-{seed}.jsonl"
+            log.unlink(missing_ok=True)
+            plain_log({**config, "seed": seed}, log)
+            print(log)
+        return
     splits = partitions(config["dataset"], config["num-parties"], config["dirichlet-alpha"], config["seed"])
     print("plain, accuracy by round:", *(f"{accuracy:.3f}" for accuracy in plain(config).accuracies))
     accuracies = alone(config)
@@ -150,4 +189,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

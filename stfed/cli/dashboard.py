@@ -18,8 +18,13 @@ def register(commands: Commands) -> None:
         help="watch runs in a browser",
         description="Shows the runs in a folder, those that go on too: curves, phases, drops, privacy spent, sealed models, audit entries. "
         "Listens on this machine only; the address that it prints has a secret part, and whoever has it can look. Ctrl+C stops it.",
-        epilog="example: stfed dashboard runs",
-        allow_abbrev=False,
+        reads="the event logs in FOLDER and what they name: sealed models, audit logs",
+        writes="nothing",
+        never="listens to other machines, loads anything from elsewhere, or opens a sealed model",
+        examples=(
+            ("stfed dashboard runs", "print the address"),
+            ("stfed dashboard runs --port 8050 --open", "on this port, and open it in the browser"),
+        ),
     )
     parser.add_argument("folder", type=Path, nargs="?", default=Path("runs"), metavar="FOLDER", help="that holds the runs (default: runs)")
     parser.add_argument("--port", type=int, default=0, metavar="N", help="on the loopback address (default: one that is free)")

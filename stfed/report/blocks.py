@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -10,6 +10,13 @@ from typing import TypeAlias
 @dataclass(frozen=True, slots=True)
 class Text:
     """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """A paragraph in a red box: what nobody may read past."""
 
     text: str
 
@@ -37,6 +44,11 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
+    def numeric(self) -> list[bool]:
+        """Whether a column holds numbers, by column."""
+        cells = [[row[column] for row in self.rows if row[column]] for column in range(len(self.header))]
+        return [bool(column) and all(map(is_number, column)) for column in cells]
+
 
 @dataclass(frozen=True, slots=True)
 class Chart:
@@ -48,6 +60,7 @@ class Chart:
         series: points by name.
         stacked: bars on top of each other; every series then has the same x.
         limit: a value that is not to be passed, drawn across.
+        dashed: series to compare with: dashes over whatever they lie on.
     """
 
     title: str
@@ -56,9 +69,33 @@ class Chart:
     series: Mapping[str, Mapping[int, float]]
     stacked: bool = False
     limit: float | None = None
+    dashed: Collection[str] = ()
 
 
-Block: TypeAlias = Text | Facts | Table | Chart
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A small grey image.
+
+    Attributes:
+        caption: below it.
+        rows: from 0, the page's white, to 1, black; none where there is no picture.
+        alarm: whether it is one that nobody should see.
+    """
+
+    caption: str
+    rows: Sequence[Sequence[float]] = ()
+    alarm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Some of them beside each other."""
+
+    title: str
+    pictures: Sequence[Picture]
+
+
+Block: TypeAlias = Text | Warn | Facts | Table | Chart | Pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +125,14 @@ class Report:
         from stfed.report.html import to_inline_html
 
         return to_inline_html(self)
+
+
+_NUMBER = frozenset("0123456789.,-+e% ")
+_UNITS = (" s", " ms", " kB", " MB", " GB", " B")
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number, with its unit perhaps."""
+    for unit in _UNITS:
+        text = text.removesuffix(unit)
+    return bool(text) and set(text) <= _NUMBER

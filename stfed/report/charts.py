@@ -9,8 +9,10 @@ from stfed.errors import LocalError
 from stfed.report.blocks import Chart
 
 INSTALL = "pip install 'stfed[report]'"
-_COLOURS = ("#2f6f9f", "#d98e4a", "#6a9f58", "#9a6fb0", "#9aa5b1", "#c25b5b", "#4fb0ae", "#8c6d46")
-_INCHES = (7.2, 3.1)
+_COLOURS = ("#3b86c0", "#d98e4a", "#6a9f58", "#9a6fb0", "#9aa5b1", "#c25b5b", "#4fb0ae", "#8c6d46")
+_INCHES = (5.6, 2.9)
+_BARS = 120
+"""More cannot be told apart, and each is a shape of its own in the file."""
 _INK = "#5b6b7b"
 """Of axes and letters: to be read on white and on black."""
 
@@ -48,11 +50,18 @@ def _plot(axes: Any, chart: Chart) -> None:
     below: dict[int, float] = {}
     for colour, (name, points) in zip(_COLOURS * (1 + len(chart.series) // len(_COLOURS)), chart.series.items(), strict=False):
         x, y = list(points), list(points.values())
+        if not any(y) and chart.stacked:
+            continue
         if chart.stacked:
-            axes.bar(x, y, bottom=[below.get(one, 0.0) for one in x], label=name, color=colour, width=0.8)
-            below = {one: below.get(one, 0.0) + value for one, value in points.items()}
+            base = [below.get(one, 0.0) for one in x]
+            below |= {one: below.get(one, 0.0) + value for one, value in points.items()}
+            if len(x) <= _BARS:
+                axes.bar(x, y, bottom=base, label=name, color=colour, width=0.8)
+            else:
+                axes.fill_between(x, base, [below[one] for one in x], label=name, color=colour, step="mid", linewidth=0)
         else:
-            axes.plot(x, y, label=name, color=colour, marker="o", markersize=3 if len(x) < 60 else 0, linewidth=1.6)
+            line = (0, (3, 2.5)) if name in chart.dashed else "-"
+            axes.plot(x, y, label=name, color=colour, marker="o", markersize=3 if len(x) < 60 else 0, linewidth=1.6, linestyle=line)
     if chart.limit is not None:
         axes.axhline(chart.limit, color=_COLOURS[5], linestyle="--", linewidth=1, label="limit")
     axes.set_xlabel(chart.x)
@@ -60,5 +69,5 @@ def _plot(axes: Any, chart: Chart) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    if len(chart.series) > 1 or chart.limit is not None:
-        axes.figure.legend(frameon=False, loc="outside upper left", ncols=6, fontsize=8)
+    if axes.get_legend_handles_labels()[0] and (len(chart.series) > 1 or chart.limit is not None):
+        axes.figure.legend(frameon=False, loc="outside upper left", ncols=6 if chart.stacked else 3, fontsize=8)

@@ -34,6 +34,16 @@ def find(place: str | os.PathLike[str]) -> Path:
     return log
 
 
+def name_of(place: str | os.PathLike[str]) -> str:
+    """What a run is called: by its folder, or by its log if that has a name of its own.
+
+    Raises:
+        LocalError: there is no event log.
+    """
+    log = find(place).resolve()
+    return log.parent.name if log.name == NAME else log.stem
+
+
 def read(path: str | os.PathLike[str]) -> list[Event]:
     """All events that are there now. A last line without its end is one that is being written, and does not count yet.
 
@@ -74,7 +84,8 @@ class lines(Iterator[Event]):
     """The events from an offset on; afterwards `offset` is where the next one begins."""
 
     def __init__(self, path: Path, offset: int) -> None:
-        self.offset, self._path = offset, path
+        self.offset: int = offset
+        self._path = path
         self._events = self._read()
 
     def __next__(self) -> Event:

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from stfed.errors import StfedError
-from stfed.report.blocks import Block, Section, Table, Text
+from stfed.report.blocks import Block, Fact, Facts, Section, Table, Text
 from stfed.report.eventlog import Event
 from stfed.report.run import Run
 from stfed.report.story import facts_of, size
@@ -26,7 +26,10 @@ def files(run: Run, folder: Path) -> Section:
         return Section("Files", [Text("No model was saved.")])
     shown = run.models[-_FILE_ROWS:]
     blocks: list[Block] = [
-        Text("Each round's model, encrypted, and signed if a signer was given. Without a recipient's key nobody can read it."),
+        Text(
+            "Each round's model, encrypted, and signed if a signer was given. Without the key of one of its recipients nobody can read it. "
+            "A file says how many recipients it has, not who they are."
+        ),
         Table(("file", "round", "size", "SHA-256 of the file", "recipients", "signature"), [_file(event, folder) for event in shown]),
     ]
     if len(shown) < len(run.models):
@@ -78,15 +81,16 @@ def audit(folder: Path) -> Section:
             "covered by a checkpoint; the others can be changed by whoever keeps the log",
         ),
     }
-    return Section("Audit log", [Text("Every entry was read and fits to the tree of hashes."), facts_of(facts)])
+    told = "Every entry was read and fits to the tree of hashes. Whoever has the log can check that again: stfed audit verify audit.db"
+    return Section("Audit log", [Text(told), facts_of(facts)])
 
 
 def environment() -> Section:
     """Versions on the machine that the report was written on."""
     rows = [(name, found) for name in _PACKAGES if (found := _version(name)) is not None]
     rows += [("Python", platform.python_version()), ("system", f"{platform.system()} {platform.release()}, {platform.machine()}")]
-    text = Text("On the machine where this report was made, which need not be the one of the run.")
-    return Section("Written with", [text, Table(("", "version"), rows)])
+    text = Text("Versions on the machine where this report was made, which need not be the one of the run.")
+    return Section("Environment", [text, Facts([Fact(name, value) for name, value in rows])])
 
 
 def _version(name: str) -> str | None:

@@ -6,13 +6,16 @@ from io import BytesIO
 from typing import Any
 
 from stfed.errors import LocalError
-from stfed.report.blocks import Block, Chart, Facts, Report, Table, Text
+from stfed.report.blocks import Block, Chart, Facts, Pictures, Report, Table, Text, Warn
 from stfed.report.charts import INSTALL, draw
-from stfed.report.html import is_number
+from stfed.report.pictures import pictures_pdf
 
 _INK, _SOFT, _LINE = (29, 39, 51), (91, 107, 123), (216, 222, 229)
+_BAD, _ALARM, _PAPER = (168, 50, 44), (251, 236, 235), (255, 255, 255)
 _MARGIN_MM, _NAME_MM, _LEAST_MM, _CHART_MM = 18.0, 32.0, 40.0, 95.0
 _FONT = "helvetica"
+_BOLD, _CELL_MM = 1.08, 5.0
+"""How much wider the bold letters of a header are, and what a cell has around its text."""
 
 
 def to_pdf(report: Report) -> bytes:
@@ -44,7 +47,7 @@ def to_pdf(report: Report) -> bytes:
     page.ln(3)
     _facts(page, Facts(report.summary))
     for section in report.sections:
-        if page.will_page_break(_CHART_MM if isinstance(section.blocks[0], Chart) else _LEAST_MM):
+        if page.will_page_break(_CHART_MM if any(isinstance(block, Chart) for block in section.blocks[:2]) else _LEAST_MM):
             page.add_page()
         page.ln(4)
         _write(page, section.title, size=14, style="B")
@@ -59,12 +62,17 @@ def _block(page: Any, block: Block) -> None:
         case Text(text):
             _write(page, text)
             page.ln(1.5)
+        case Warn(text):
+            _warn(page, text)
         case Facts():
             _facts(page, block)
         case Table():
             _table(page, block)
+        case Pictures(title):
+            _write(page, title, size=9, colour=_SOFT)
+            pictures_pdf(page, block)
         case Chart(title):
-            picture, width = BytesIO(draw(block, "png", ink="#1d2733")), page.epw * 0.9
+            picture, width = BytesIO(draw(block, "png", ink="#1d2733")), page.epw * 0.75
             if page.will_page_break(width * 0.5):
                 page.add_page()
             _write(page, title, size=9, colour=_SOFT)
@@ -76,6 +84,16 @@ def _write(page: Any, text: str, *, size: float = 10, style: str = "", colour: t
     page.set_font(_FONT, style=style, size=size)
     page.set_text_color(*colour)
     page.multi_cell(0, size * 0.47, _latin(text), new_x="LMARGIN", new_y="NEXT", align="L", wrapmode="WORD")
+
+
+def _warn(page: Any, text: str) -> None:
+    page.set_font(_FONT, style="B", size=10)
+    page.set_text_color(*_BAD)
+    page.set_draw_color(*_BAD)
+    page.set_fill_color(*_ALARM)
+    page.multi_cell(0, 5.2, _latin(text), border=1, fill=True, padding=2.5, new_x="LMARGIN", new_y="NEXT", align="L", wrapmode="WORD")
+    page.set_fill_color(*_PAPER)
+    page.ln(2)
 
 
 def _facts(page: Any, facts: Facts) -> None:
@@ -99,17 +117,21 @@ def _facts(page: Any, facts: Facts) -> None:
 
 
 def _table(page: Any, table: Table) -> None:
-    widest = [max(len(row[column]) for row in (table.header, *table.rows)) for column in range(len(table.header))]
-    widths = [min(max(width, 4), 40) for width in widest]
+    """As wide as its texts need, or as the page, in proportion."""
     page.set_font(_FONT, size=8)
     page.set_text_color(*_INK)
     page.set_draw_color(*_LINE)
-    style = {"borders_layout": "HORIZONTAL_LINES", "line_height": 4.2, "padding": 0.6, "wrapmode": "CHAR"}
-    with page.table(col_widths=widths, text_align="LEFT", **style) as drawn:
-        for row in (table.header, *table.rows):
+    rows = [[_latin(text) for text in row] for row in (table.header, *table.rows)]
+    needed = [max(page.get_string_width(row[column]) for row in rows) * _BOLD + _CELL_MM for column in range(len(table.header))]
+    room = page.epw - sum(min(width, page.epw / len(needed)) for width in needed)
+    widths = [min(width, page.epw / len(needed) + max(0.0, room)) for width in needed]
+    aligned = ["RIGHT" if right else "LEFT" for right in table.numeric()]
+    style = {"borders_layout": "HORIZONTAL_LINES", "line_height": 4.2, "padding": (0.6, 1.4), "wrapmode": "WORD", "text_align": aligned}
+    with page.table(col_widths=widths, width=min(page.epw, sum(widths)), align="LEFT", **style) as drawn:
+        for row in rows:
             cells = drawn.row()
-            for text in row:
-                cells.cell(_latin(text), align="RIGHT" if is_number(text) else "LEFT")
+            for text, align in zip(row, aligned, strict=True):
+                cells.cell(text, align=align)
     page.ln(2)
 
 

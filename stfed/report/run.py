@@ -74,6 +74,24 @@ class Sum:
         return numbers(self.event["metrics"])
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a sum that is under way.
+
+    Attributes:
+        event: the newest about it.
+        began_s: time of the first one.
+    """
+
+    event: Event
+    began_s: float
+
+    @property
+    def over(self) -> bool:
+        """Whether the next one is due."""
+        return self.event["seconds"] is not None
+
+
 @dataclass(slots=True)
 class Run:
     """What is known so far.
@@ -81,6 +99,7 @@ class Run:
     Attributes:
         start: the event; None before it.
         sums: every secure sum, failed ones too.
+        steps: of the sums that are under way, by name and group; empty between sums.
         evaluations: the coordinator's own, by Flower's round.
         models: the events of sealed models.
         releases: the events of noised sums.
@@ -92,6 +111,7 @@ class Run:
 
     start: Event | None = None
     sums: list[Sum] = field(default_factory=list)
+    steps: dict[tuple[str, int | None], Step] = field(default_factory=dict)
     evaluations: dict[int, Mapping[str, float]] = field(default_factory=dict)
     models: list[Event] = field(default_factory=list)
     releases: list[Event] = field(default_factory=list)
@@ -100,6 +120,7 @@ class Run:
     budget: Event | None = None
     end: Event | None = None
     last_s: float = 0.0
+    _nodes: dict[str, list[int]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> Self:
@@ -122,8 +143,15 @@ class Run:
         match event["event"]:
             case "start":
                 self.start = event
+            case "step":
+                key = event["step"], event["group"]
+                self.steps[key] = Step(event, self.steps[key].began_s if key in self.steps else event["time"])
             case "round":
                 self.sums.append(Sum(event))
+                self.steps = {}
+                for at, part in enumerate(("asked", "summed")):
+                    for node in event[part]:
+                        self._nodes.setdefault(node, [0, 0])[at] += 1
             case "evaluation":
                 self.evaluations[event["server_round"]] = numbers(event["metrics"])
             case "model":
@@ -137,7 +165,7 @@ class Run:
             case "budget":
                 self.budget = event
             case "end":
-                self.end = event
+                self.end, self.steps = event, {}
 
     @property
     def state(self) -> State:
@@ -179,20 +207,14 @@ class Run:
         """For notebooks: the summary and the curves."""
         from stfed.report import story
         from stfed.report.blocks import Report, Section
+        from stfed.report.cost import cost
         from stfed.report.html import to_inline_html
 
-        return to_inline_html(Report("", story.summary(self), [story.result(self, None), Section("Cost", list(story.cost(self)))]))
+        return to_inline_html(Report("", story.summary(self), [story.result(self), Section("Cost", list(cost(self)))]))
 
     def nodes(self) -> dict[str, tuple[int, int]]:
         """Every node: in how many sums it was asked for, and in how many it is."""
-        asked: dict[str, int] = {}
-        summed: dict[str, int] = {}
-        for one in self.sums:
-            for node in one.event["asked"]:
-                asked[node] = asked.get(node, 0) + 1
-            for node in one.event["summed"]:
-                summed[node] = summed.get(node, 0) + 1
-        return {node: (times, summed.get(node, 0)) for node, times in asked.items()}
+        return {node: (asked, summed) for node, (asked, summed) in self._nodes.items() if asked}
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -97,6 +97,21 @@ EVENTS: Mapping[str, tuple[str, Mapping[str, Field]]] = {
             "refused": Field("texts by node id", "why a node did not"),
         },
     ),
+    "step": (
+        "A step of a secure sum began, goes on, or is over: for whoever watches. At most one a second for each step while replies come in.",
+        {
+            "phase": Field("text", "train or evaluate"),
+            "server_round": Field("whole number or null", "Flower's round"),
+            "group": Field("whole number or null", "which group of parties, from 0; null if it is all of them"),
+            "round": Field("whole number", "the protocol's round number; 0 in a JOIN, which comes before it has one"),
+            "step": Field("text", "join, prepare, train, confirm, unmask, or sum, in which the coordinator works alone"),
+            "asked": Field("whole number", "parties that were asked; 0 in `sum`"),
+            "answered": Field("whole number", "that have answered so far, with an error too"),
+            "bytes_down": Field("whole number", "of this step so far, to all parties"),
+            "bytes_up": Field("whole number", "from all parties, likewise"),
+            "seconds": Field("number or null", "time that it took; null as long as it is not over"),
+        },
+    ),
     "round": (
         "One secure sum: of training or of evaluation, over all parties or over a group of them. Failed ones are here too.",
         {
@@ -112,7 +127,9 @@ EVENTS: Mapping[str, tuple[str, Mapping[str, Field]]] = {
             "k": Field("whole number", "neighbours of each"),
             "t": Field("whole number", "shares that recover a secret"),
             "graph": Field("text", "complete, harary or k-out; empty if the round never began"),
-            "mode": Field("text", "semi-honest, malicious, or ckks for an encrypted sum; empty if the round never began"),
+            "mode": Field(
+                "text", "semi-honest, malicious, ckks (an encrypted sum) or plain (no protection); empty if the round never began"
+            ),
             "corrupt": Field("whole number", "parties that may work with the coordinator without learning an update"),
             "quorum": Field("whole number or null", "signatures that the survivor set needed; null in semi-honest mode"),
             "confirmed": Field("list of node ids", "who signed it"),

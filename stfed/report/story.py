@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from stfed.report.blocks import Block, Chart, Fact, Facts, Section, Table, Text
-from stfed.report.run import Run, State, Sum
+from stfed.report.run import Run, State
 
 _STATES = {
     State.WAITING: "has not begun",
@@ -16,9 +16,16 @@ _STATES = {
     State.DONE: "came to its end",
     State.FAILED: "failed",
 }
+MODES: dict[str, tuple[str, str]] = {
+    "semi-honest": ("semi-honest", "the coordinator sees sums only, if it follows the protocol"),
+    "malicious": ("malicious", "the coordinator sees sums only, whatever it does"),
+    "ckks": ("ckks", "the coordinator sees ciphertexts, a key holder decrypts sums"),
+    "plain": ("NONE", "a plain run: the coordinator saw every update"),
+}
+"""What a card says of each."""
 _NODE = re.compile(r"\b[0-9]{9,20}\b")
 """Node ids are 64 random bits."""
-_WHERE = {"train": "parties, after training", "evaluate": "parties' own data", "global": "coordinator's data"}
+WHERE = {"train": "parties, after training", "evaluate": "parties' own data", "global": "coordinator's data"}
 
 
 def summary(run: Run) -> list[Fact]:
@@ -33,7 +40,8 @@ def summary(run: Run) -> list[Fact]:
         least, most = min(one.summed for one in trained), max(one.summed for one in trained)
         count = str(least) if least == most else f"{least} to {most}"
         facts.append(Fact("Parties", f"{len(run.nodes())} asked, {count} in each sum"))
-        facts.append(Fact("Mode", str(trained[-1].event["mode"])))
+        mode = str(trained[-1].event["mode"])
+        facts.append(Fact("Mode", MODES[mode][0] if mode in MODES else mode, MODES[mode][1] if mode in MODES else ""))
     for name, points in run.series().items():
         if name.startswith("global "):
             facts.append(
@@ -42,26 +50,62 @@ def summary(run: Run) -> list[Fact]:
                 )
             )
     if run.epsilon is not None:
-        facts.append(Fact("Privacy spent", f"epsilon {run.epsilon[0]:.3g} at delta {run.epsilon[1]:g}"))
+        facts.append(Fact("Privacy spent", f"epsilon {run.epsilon[0]:.3g} at delta {run.epsilon[1]:g}", "by the whole run, for each party"))
     return facts
 
 
-def result(run: Run, beside: Run | None) -> Section:
-    """Curves of every metric; with those of another run, if there is one to compare with."""
+def trained(run: Run, config: Mapping[str, object]) -> Section:
+    """What was trained: the method, the size, and what the app was set to.
+
+    Args:
+        run: whose.
+        config: the run file (`stfed.report.runfile`); empty if there is none.
+    """
+    facts = dict[str, tuple[str, str]]()
+    if run.start is not None:
+        facts["strategy"] = (run.start["strategy"], "how the coordinator makes one model of what the parties trained")
+        facts["rounds"] = (
+            f"{run.rounds} of {run.start['num_rounds']}",
+            "in each the parties train on their own data, and the updates are averaged",
+        )
+    length = max((one.event["parameters"] for one in run.of_phase("train")), default=0)
+    if length:
+        facts["size"] = (f"{length:,} numbers", "that a party's update has: the parameters of the model that are shared, and its metrics")
+    blocks: list[Block] = [facts_of(facts)] if facts else [Text("The run has not begun.")]
+    if config:
+        rows = [(name, str(value).lower() if isinstance(value, bool) else str(value)) for name, value in config.items()]
+        blocks += [Text("The app was set to this, by its run file:"), Table(("setting", "value"), rows)]
+    return Section("What was trained", blocks)
+
+
+def result(run: Run, beside: Mapping[str, Mapping[int, float]] | None = None, called: str = "") -> Section:
+    """Curves of every metric; with those of another run, if there is one to compare with.
+
+    Args:
+        run: whose.
+        beside: the series of the other run, named as `Run.series` does.
+        called: what the other run is called in the legend.
+    """
     blocks: list[Block] = []
-    other = {} if beside is None else beside.series()
+    other = beside or {}
     by_metric: dict[str, dict[str, Mapping[int, float]]] = {}
     for name, points in run.series().items():
         where, _, metric = name.partition(" ")
-        by_metric.setdefault(metric, {})[_WHERE[where]] = points
-        if name in other:
-            by_metric[metric][f"{_WHERE[where]}, the other run"] = other[name]
-    blocks += [Chart(metric, "round", metric, series) for metric, series in by_metric.items()]
+        by_metric.setdefault(metric, {})[where] = points
+    if by_metric:
+        blocks.append(Text("Metrics have the names that the app gives them; round 0 is the model before any training."))
+    for metric, curves in by_metric.items():
+        alone = len(curves) == 1
+        theirs = {where: other[f"{where} {metric}"] for where in curves if f"{where} {metric}" in other}
+        series = {"this run" if alone else WHERE[where]: points for where, points in curves.items()}
+        compared = {called if alone else f"{WHERE[where]}: {called}": points for where, points in theirs.items()}
+        title = f"{metric}, {WHERE[next(iter(curves))]}" if alone else metric
+        blocks.append(Chart(title, "round", metric, {**series, **compared}, dashed=tuple(compared)))
     if not blocks:
         blocks.append(Text("Nothing was measured: neither the parties nor the coordinator evaluated."))
     failed = [one for one in run.sums if one.failure]
     if failed:
-        rows = [(str(one.server_round or "-"), one.phase, _anonymous(run, str(one.failure))) for one in failed]
+        rows = [(str(one.server_round or "-"), one.phase, anonymous(run, str(one.failure))) for one in failed]
         blocks += [Text("Sums that failed; nothing of them was released:"), Table(("round", "of", "why"), rows)]
     if run.budget is not None:
         blocks.append(Text(f"The run ended after round {run.budget['server_round']}: the privacy budget had no room for another one."))
@@ -75,9 +119,11 @@ def parties(run: Run) -> Section:
         alike.setdefault(counts, []).append(names[node])
     rows = [(_listed(some), str(asked), str(summed), str(asked - summed)) for (asked, summed), some in alike.items()]
     rows.sort(key=lambda row: (int(row[3]), row[0]))
+    signed = any(one.event["mode"] == "malicious" for one in run.sums)
+    roster = " Who they are is in the roster, which each of them has." if signed else ""
     blocks: list[Block] = [
-        Text("Parties have names here that mean nothing outside of this page; who they are is in the roster, which each of them has."),
-        Table(("parties", "asked", "in the sum", "dropped"), rows),
+        Text("Parties have names here that mean nothing outside of this page; the coordinator knows them by their node ids." + roster),
+        Table(("parties", "times asked", "times in the sum", "times dropped"), rows),
     ]
     reasons = Counter((drop["step"], drop["reason"]) for one in run.sums for drop in one.event["dropped"].values())
     if reasons:
@@ -108,31 +154,10 @@ def _listed(names: list[str]) -> str:
     return ", ".join(parts)
 
 
-def _anonymous(run: Run, text: str) -> str:
+def anonymous(run: Run, text: str) -> str:
     """A text of the log without node ids."""
     names = pseudonyms(run)
     return _NODE.sub(lambda match: names.get(match[0], "(a node)"), text)
-
-
-def cost(run: Run) -> Iterator[Block]:
-    """Where time and bytes went."""
-    done = [one for one in run.sums if one.failure is None]
-    steps = list(dict.fromkeys(step for one in done for step in one.seconds))
-    if not steps:
-        yield Text("No sum came to its end.")
-        return
-    series = {step: {number: _seconds(done, step, number) for number in _numbers(run)} for step in steps}
-    yield Chart("time of each step", "round", "seconds", series, stacked=True)
-    rows = []
-    for step in steps:
-        seconds = [one.seconds[step] for one in done if step in one.seconds]
-        up, down = (sum(one.event[key].get(step, 0) for one in done) for key in ("bytes_up", "bytes_down"))
-        rows.append((step, f"{sum(seconds) / len(seconds):.3g} s", f"{max(seconds):.3g} s", size(down), size(up)))
-    ahead = [sum(one.event[key].get("ahead", 0) for one in done) for key in ("bytes_down", "bytes_up")]
-    if any(ahead):
-        rows.append(("prepare, riding", "", "", size(ahead[0]), size(ahead[1])))
-    yield Table(("step", "mean", "longest", "bytes down", "bytes up"), rows)
-    yield Text("Bytes are those of all parties and all rounds together, without Flower's framing.")
 
 
 def size(size_bytes: float) -> str:
@@ -148,22 +173,9 @@ def facts_of(pairs: Mapping[str, tuple[str, str]]) -> Facts:
     return Facts([Fact(name, value, meaning) for name, (value, meaning) in pairs.items()])
 
 
-def _seconds(sums: list[Sum], step: str, number: int) -> float:
-    """Of a round: the slowest of its groups, which are at work at the same time, for training and for evaluation."""
-    slowest: dict[str, float] = {}
-    for one in sums:
-        if one.server_round == number:
-            slowest[one.phase] = max(slowest.get(one.phase, 0.0), one.seconds.get(step, 0.0))
-    return sum(slowest.values())
-
-
-def _numbers(run: Run) -> list[int]:
-    return sorted({one.server_round for one in run.sums if one.server_round is not None})
-
-
 def _outcome(run: Run) -> str:
     text = _STATES[run.state]
-    return f"{text}: {_anonymous(run, run.end['failure'])}" if run.end is not None and run.end["failure"] else text
+    return f"{text}: {anonymous(run, run.end['failure'])}" if run.end is not None and run.end["failure"] else text
 
 
 def _duration(run: Run) -> str:

@@ -12,6 +12,9 @@ from flwr.clientapp import ClientApp
 
 from examples.hospitals import client_app, compare, task
 from examples.hospitals.data import partitions
+from stfed.report.eventlog import read
+from stfed.report.protection import unprotected
+from stfed.report.run import Run
 from stfed.testing import InMemoryGrid
 
 ROOT = Path(__file__).parents[2]
@@ -103,8 +106,22 @@ def test_the_command_prints_both(capsys: pytest.CaptureFixture[str], tmp_path: P
     text = (ROOT / "configs" / "quickstart.toml").read_text().replace("num-server-rounds = 10", "num-server-rounds = 1")
     path = tmp_path / "run.toml"
     path.write_text(text)
-    compare.main(str(path))
+    compare.main([str(path)])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("plain, accuracy by round: 0.658 ")
     assert len(lines) == 12
     assert lines[-1].startswith("mean of the hospitals alone: 0.")
+
+
+def test_the_command_writes_plain_logs_to_hold_a_run_against(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = (ROOT / "configs" / "quickstart.toml").read_text().replace("num-server-rounds = 10", "num-server-rounds = 1")
+    (tmp_path / "run.toml").write_text(text)
+    compare.main([str(tmp_path / "run.toml"), "--events", str(tmp_path / "plain"), "--seeds", "2"])
+    logs = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert [log.name for log in logs] == ["plain-7.jsonl", "plain-8.jsonl"]
+    first, second = (Run.of(read(log)) for log in logs)
+    config = {**tomllib.loads(text), "num-server-rounds": 1}
+    assert first.series()["global accuracy"] == pytest.approx(dict(enumerate(compare.plain(config).accuracies)))
+    assert first.series() != second.series()
+    assert unprotected(first)
+    assert [(one.phase, one.asked, one.summed) for one in first.sums] == [("train", 10, 9), ("evaluate", 10, 10)]

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from examples.hospitals import client_app, compare, server_app, task
 from examples.hospitals.data import partitions
-from stfed.cli.run import Progress
+from stfed.cli.lines import Lines
 from stfed.errors import LocalError
 from stfed.flower import AdaptiveClip
 from stfed.flower.records import describe
@@ -111,7 +111,7 @@ def test_the_clip_of_a_run_file_is_learnt(tmp_path: Path, monkeypatch: pytest.Mo
     assert trained(events)[-1]["clipped"] < 0.01 * 5 * parameters
 
     shown = io.StringIO()
-    progress = Progress(Console(file=shown, width=200))
+    progress = Lines(Console(file=shown, width=200))
     for event in events:
         progress.event(event)
     assert "8-bit values, rotated, a learnt clip, up to 10%" in shown.getvalue()

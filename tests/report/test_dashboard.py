@@ -17,6 +17,7 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
+from stfed.flower.plain import PlainAggregation
 from stfed.report.dashboard.app import build
 from tests.cli.commands import refused
 from tests.flower import apps
@@ -32,6 +33,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     grid = apps.secure_grid(12, {"action": "drop-reply", "node": 3, "step": "train"})
     apps.secure(events=folder / "first" / "events.jsonl").start(grid, apps.model(), 2)
     apps.secure(events=folder / "deep" / "second" / "events.jsonl", group_size=4).start(apps.secure_grid(8), apps.model(), 2)
+    PlainAggregation(apps.FedAvg(), events=folder / "unprotected" / "events.jsonl").start(apps.plain_grid(3), apps.model(), 1)
     return folder
 
 
@@ -49,6 +51,7 @@ def test_runs_and_what_is_known_of_them(runs: Path) -> None:
     page = client(runs)
     listed = get(page, "runs.json")
     assert [(run["name"], run["state"], run["rounds"], run["parties"]) for run in listed] == [
+        ("unprotected", "done", 1, 3),
         ("deep/second", "done", 2, 8),
         ("first", "done", 2, 12),
     ]
@@ -57,6 +60,9 @@ def test_runs_and_what_is_known_of_them(runs: Path) -> None:
     assert list(told["sums"][0]["dropped"].values()) == ["train: no reply"]
     assert told["audit"] is None
     assert "train train_loss" in told["series"]
+    assert told["warnings"] == []
+    (warning,) = get(page, "run.json?name=unprotected")["warnings"]
+    assert "NOTHING PROTECTED THE PARTIES" in warning
     nodes = re.findall(r'"asked": \[([^]]*)\]', (runs / "first" / "events.jsonl").read_text())[0]
     assert not any(node in json.dumps(told) for node in re.findall(r"[0-9]+", nodes)), "parties have pseudonyms here too"
 
@@ -72,6 +78,10 @@ def test_a_run_is_followed(runs: Path, tmp_path: Path) -> None:
         log.write_bytes(b"".join(lines[:count]) + (lines[count][:20] if count < len(lines) else b""))
         states.append(get(page, "runs.json")[0]["state"])
     assert states == ["waiting"] + ["running"] * (len(lines) - 1) + ["done"]
+    (step,) = [number for number, line in enumerate(lines) if b'"step": "unmask"' in line][:1]
+    log.write_bytes(b"".join(lines[: step + 1]))
+    (now,) = get(page, "run.json?name=now")["now"]
+    assert (now["step"], now["phase"], now["server_round"]) == ("unmask", "train", 1)
     log.write_bytes(whole + whole)
     assert get(page, "run.json?name=now")["rounds"] == 2
     log.write_bytes(lines[0])
@@ -129,7 +139,7 @@ def served(runs: Path) -> Iterator[str]:
 
 def test_the_command(served: str) -> None:
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{22}/", served)
-    assert len(httpx.get(f"{served}runs.json").json()) == 2
+    assert len(httpx.get(f"{served}runs.json").json()) == 3
     assert httpx.get(served.rsplit("/", 2)[0] + "/").status_code == 404
 
 
@@ -145,6 +155,7 @@ def test_in_a_browser(served: str, tmp_path: Path) -> None:
     assert page.count("<svg") >= 3
     assert page.count("<polyline") >= 3
     assert "deep/second" in page
+    assert "plain: nothing protected" in page
     assert "What protects the parties" in page
 
 

@@ -124,7 +124,10 @@ def test_a_run_that_goes_on_and_one_that_never_began(made: Path, tmp_path: Path)
     log = tmp_path / "events.jsonl"
     for count in range(len(lines)):
         log.write_text("".join(lines[:count]))
-        assert "has not" in " ".join(_Page(to_html(make_report(log))).texts)
+        report = make_report(log)
+        assert "has not" in report.summary[0].value
+        if count % 8 == 0:  # drawing takes long
+            assert "has not" in " ".join(_Page(to_html(report)).texts)
 
 
 def test_as_pdf(made: Path) -> None:
@@ -136,7 +139,7 @@ def test_as_pdf(made: Path) -> None:
 def test_the_command(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = done(capsys, "report", made, "--out", tmp_path / "page.html", "--beside", made)
     assert out.strip() == str(tmp_path / "page.html")
-    assert "the other run" in (tmp_path / "page.html").read_text()
+    assert "Beside the other run" in (tmp_path / "page.html").read_text()
     assert err.startswith("note: it names no party")
     done(capsys, "report", made / "events.jsonl", "--out", tmp_path / "page.pdf")
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF-")

@@ -13,10 +13,12 @@ from flwr.app import MetricRecord
 
 from stfed.errors import LocalError, MalformedError
 from stfed.keys.encryption import generate_keypair
+from stfed.report.blocks import Facts, Text
 from stfed.report.eventlog import Event, find, follow, read
+from stfed.report.making import make_report
 from stfed.report.run import Run, State
 from stfed.report.schema import EVENTS, faults
-from tests.flower import apps
+from tests.flower import apps, test_ckks
 from tests.flower.parties import trial
 from tests.flower.test_dp import private
 from tests.flower.test_malicious_parties import LIAR, complaining
@@ -43,6 +45,21 @@ def test_every_event_is_in_the_schema_and_every_one_of_the_schema_happens(logs: 
     events = [event for path in logs.values() for event in read(path)]
     assert {fault for event in events for fault in faults(event)} == set()
     assert {event["event"] for event in events} == set(EVENTS)
+
+
+def test_encrypted_sums_fit_the_schema_and_the_report_says_what_they_are(tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    test_ckks.run(test_ckks.federation(), 1, events=log)
+    events = read(log)
+    assert {fault for event in events for fault in faults(event)} == set()
+    (done,) = (event for event in events if event["event"] == "round")
+    assert (done["mode"], done["n"], done["ring_bits"]) == ("ckks", test_ckks.N, 0)
+    report = make_report(log)
+    (section,) = (one for one in report.sections if one.title == "What protects the parties")
+    facts = {fact.name: fact.value for block in section.blocks if isinstance(block, Facts) for fact in block.facts}
+    assert facts == {"mode": "ckks", "cohort": "4 parties", "smallest sum": "4 parties"}, "nothing of masks"
+    assert "public key of a key holder" in " ".join(block.text for block in section.blocks if isinstance(block, Text))
+    assert ("Mode", "ckks") in [(fact.name, fact.value) for fact in report.summary]
 
 
 def test_what_is_no_event_of_the_schema_is_said() -> None:

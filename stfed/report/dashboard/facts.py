@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stfed.report import protection, story
-from stfed.report.blocks import Fact, Facts, Section
+from stfed.report.blocks import Fact, Facts, Section, Warn
 from stfed.report.dashboard.watching import Watched
-from stfed.report.run import Sum
+from stfed.report.run import Step, Sum
 
 if TYPE_CHECKING:
     from stfed.audit import Entry
@@ -18,9 +19,13 @@ _AUDIT_SHOWN = 50
 
 def overview(watched: Watched) -> dict[str, Any]:
     """A line of the list of runs."""
+    return _overview(watched, watched.run.series())
+
+
+def _overview(watched: Watched, series: dict[str, dict[int, float]]) -> dict[str, Any]:
     run = watched.run
     start = run.start or {}
-    last = {name.removeprefix("global "): points[max(points)] for name, points in run.series().items() if name.startswith("global ")}
+    last = {name.removeprefix("global "): points[max(points)] for name, points in series.items() if name.startswith("global ")}
     return {
         "name": watched.name,
         "state": "broken" if watched.broken else run.state.value,
@@ -31,25 +36,28 @@ def overview(watched: Watched) -> dict[str, Any]:
         "parties": len(run.nodes()),
         "last": last,
         "epsilon": run.epsilon[0] if run.epsilon else None,
+        "plain": protection.unprotected(run),
     }
 
 
 def details(watched: Watched) -> dict[str, Any]:
     """Everything about one run."""
     run = watched.run
-    names = story.pseudonyms(run)
+    names, series = story.pseudonyms(run), run.series()
     return {
-        **overview(watched),
+        **_overview(watched, series),
         "broken": watched.broken,
         "failure": run.end["failure"] if run.end else None,
         "summary": [_fact(fact) for fact in story.summary(run)],
-        "series": {name: sorted(points.items()) for name, points in run.series().items()},
+        "series": {name: sorted(points.items()) for name, points in series.items()},
         "sums": [_sum(one, names) for one in run.sums[-_SUMS_SHOWN:]],
         "parties": [{"name": names[node], "asked": asked, "summed": summed} for node, (asked, summed) in run.nodes().items()],
         "privacy": [[release["round_number"], release["epsilon"]] for release in run.releases],
         "budget": protection.budget(run),
         "protection": _facts(protection.protocol(run)),
-        "models": [{key: event[key] for key in ("server_round", "path", "bytes")} for event in run.models],
+        "warnings": [block.text for block in protection.protocol(run).blocks if isinstance(block, Warn)],
+        "now": [_step(one) for one in run.steps.values() if not one.over],
+        "models": [{**{key: event[key] for key in ("server_round", "bytes")}, "file": Path(event["path"]).name} for event in run.models],
         "disputes": len(run.disputes),
         "audit": audit(watched),
     }
@@ -91,6 +99,10 @@ def _sum(one: Sum, names: dict[str, str]) -> dict[str, Any]:
         "metrics": dict(one.metrics),
         "failure": one.failure,
     }
+
+
+def _step(one: Step) -> dict[str, Any]:
+    return {key: one.event[key] for key in ("server_round", "phase", "group", "step", "asked", "answered")}
 
 
 def _fact(fact: Fact) -> dict[str, str]:

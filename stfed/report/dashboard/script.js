@@ -1,7 +1,7 @@
 // Draws what the server says. Everything that comes from a log is set as text; no markup is ever made of it.
 "use strict";
 
-const COLOURS = ["#2f6f9f", "#d98e4a", "#6a9f58", "#9a6fb0", "#4fb0ae", "#c25b5b", "#8c6d46", "#9aa5b1"];
+const COLOURS = ["#3b86c0", "#d98e4a", "#6a9f58", "#9a6fb0", "#4fb0ae", "#c25b5b", "#8c6d46", "#9aa5b1"];
 const SVG = "http://www.w3.org/2000/svg";
 const LOOK_MS = 1500;
 const WHERE = { train: "parties, after training", evaluate: "parties' own data", global: "coordinator's data" };
@@ -53,7 +53,7 @@ function chart(title, series, { stacked = false, limit = null, zero = stacked } 
     picture.append(draw("line", { x1: left, x2: width - 10, y1: py(y), y2: py(y), stroke: "currentColor", "stroke-opacity": 0.12 }));
     picture.append(draw("text", { x: left - 6, y: py(y) + 4, "text-anchor": "end" }, number(y)));
   }
-  for (const x of ticks(first, last, 6).filter(Number.isInteger)) picture.append(draw("text", { x: px(x), y: height - 8, "text-anchor": "middle" }, x));
+  for (const x of ticks(first, last, 6).filter((x) => Number.isInteger(x) && x <= xs[xs.length - 1])) picture.append(draw("text", { x: px(x), y: height - 8, "text-anchor": "middle" }, x));
   if (limit !== null) picture.append(draw("line", { x1: left, x2: width - 10, y1: py(limit), y2: py(limit), stroke: "#c25b5b", "stroke-dasharray": "5 4" }));
   const below = new Map(xs.map((x) => [x, 0]));
   names.forEach((name, index) => {
@@ -79,10 +79,14 @@ function chart(title, series, { stacked = false, limit = null, zero = stacked } 
   return make("figure", {}, make("figcaption", {}, title), legend, picture);
 }
 
+const isNumber = (cell) => typeof cell === "number" || /^[\d.,]+( \S{1,2})?$/.test(cell);
+
+// Columns without any text are left out; those of numbers are set to the right, with their heads.
 function table(header, rows) {
-  const head = make("tr", {}, ...header.map((name) => make("th", {}, name)));
-  const body = rows.map((row) => make("tr", {}, ...row.map((cell) => make("td", typeof cell === "number" || /^[\d.,]+( \S{1,2})?$/.test(cell) ? { class: "n" } : {}, cell ?? ""))));
-  return make("div", { class: "wide" }, make("table", {}, head, ...body));
+  const used = header.map((_, column) => column).filter((column) => rows.some((row) => row[column] !== ""));
+  const right = used.map((column) => rows.every((row) => row[column] === "" || isNumber(row[column])));
+  const line = (tag, cells) => make("tr", {}, ...used.map((column, at) => make(tag, right[at] ? { class: "n" } : {}, cells[column] ?? "")));
+  return make("div", { class: "wide" }, make("table", {}, line("th", header), ...rows.map((row) => line("td", row))));
 }
 
 function metrics(run) {
@@ -91,7 +95,10 @@ function metrics(run) {
     const [where, ...rest] = name.split(" ");
     (found[rest.join(" ")] ??= {})[WHERE[where]] = points;
   }
-  return Object.entries(found).map(([name, series]) => chart(name, series));
+  return Object.entries(found).map(([name, series]) => {
+    const where = Object.keys(series);
+    return chart(`${name}${where.length === 1 ? `, ${where[0]}` : ""}, by round`, series);
+  });
 }
 
 function phases(run) {
@@ -114,15 +121,21 @@ function page(run) {
   const parts = [make("h2", {}, run.name)];
   const told = run.broken ?? run.failure;
   if (told) parts.push(make("p", { class: "bad" }, told));
-  parts.push(make("div", { class: "cards" }, ...run.summary.map((fact) => make("div", { class: "card" }, make("span", {}, fact.name), make("b", {}, fact.value)))));
+  for (const text of run.warnings) parts.push(make("p", { class: "warn", role: "alert" }, text));
+  for (const one of run.now) {
+    const group = one.group === null ? "" : `, group ${one.group + 1}`;
+    const said = one.asked ? `${one.answered} of ${one.asked} parties have answered` : "the coordinator adds up";
+    parts.push(make("p", { class: "now" }, `now: round ${one.server_round ?? "?"}, ${one.phase}${group}, ${one.step}: ${said}`));
+  }
+  parts.push(make("div", { class: "cards" }, ...run.summary.map((fact) => make("div", { class: "card" }, make("span", {}, fact.name), make("b", {}, fact.value), ...(fact.meaning ? [make("small", {}, fact.meaning)] : [])))));
   const charts = metrics(run);
   const steps = phases(run);
-  if (Object.keys(steps).length) charts.push(chart("seconds of each step", steps, { stacked: true }));
-  if (run.privacy.length) charts.push(chart("privacy spent, epsilon", { epsilon: run.privacy }, { limit: run.budget }));
+  if (Object.keys(steps).length) charts.push(chart("seconds of each step, by round", steps, { stacked: true }));
+  if (run.privacy.length) charts.push(chart("privacy spent, epsilon, by round of the protocol", { epsilon: run.privacy }, { limit: run.budget }));
   if (run.sums.length) {
     const trained = run.sums.filter((one) => one.phase === "train" && one.round !== null);
     const count = (key) => [...trained.reduce((by, one) => by.set(one.round, (by.get(one.round) ?? 0) + one[key]), new Map())];
-    if (trained.length) charts.push(chart("parties", { asked: count("asked"), "in the sum": count("summed") }, { zero: true }));
+    if (trained.length) charts.push(chart("parties in training, by round", { asked: count("asked"), "in the sum": count("summed") }, { zero: true }));
   }
   parts.push(make("div", { class: "charts" }, ...charts));
   if (run.protection.length) {
@@ -136,7 +149,7 @@ function page(run) {
     parts.push(make("h3", {}, "Sums"), table(["round", "of", "asked", "summed", "dropped", "up", "down", "failed"], rows));
   }
   if (run.models.length) {
-    const rows = [...run.models].reverse().slice(0, 20).map((one) => [one.server_round, one.path, size(one.bytes)]);
+    const rows = [...run.models].reverse().slice(0, 20).map((one) => [one.server_round, one.file, size(one.bytes)]);
     parts.push(make("h3", {}, "Sealed models"), table(["round", "file", "size"], rows));
   }
   if (run.audit) {
@@ -163,7 +176,7 @@ async function look() {
       const link = make("a", { href: `#${encodeURIComponent(run.name)}` }, make("i", { class: `dot ${run.state}` }), run.name);
       if (run.name === (chosen || runs[0].name)) link.setAttribute("aria-current", "true");
       const last = Object.entries(run.last).map(([name, value]) => `${name} ${number(value)}`).join(", ");
-      link.append(make("small", {}, run.strategy ? `${run.strategy}, ${run.rounds} of ${run.of} rounds` : "not begun"), make("small", {}, last));
+      link.append(make("small", {}, run.strategy ? `${run.strategy}, ${run.rounds} of ${run.of} rounds` : "not begun"), ...(run.plain ? [make("small", { class: "bad" }, "plain: nothing protected")] : []), make("small", {}, last));
       return make("li", {}, link);
     });
     document.getElementById("runs").replaceChildren(...items);
