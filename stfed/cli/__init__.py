@@ -1,77 +1,51 @@
 """The command line: `stfed COMMAND ...`.
 
-What was asked for goes to stdout, everything else to stderr, failures as `error: ...` and `hint: ...`. The exit codes below are for
-scripts; docs/cli.md lists them.
+What was asked for goes to stdout, everything else to stderr, failures as `error: ...` and `hint: ...`. The exit codes (stfed/cli/codes.py)
+are for scripts; docs/cli.md lists them.
 
 A command group is a module here with `register(commands)`, which adds its parsers and sets `handler`, a function from the parsed
-arguments to an exit code, as their default. Handlers import what they need when they run, so that `stfed --help` is quick. Only this
-package prints and exits.
+arguments to an exit code, as their default; stfed/cli/parser.py shows how. Handlers import what they need when they run, so that
+`stfed --help` is quick. Only this package prints and exits.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from stfed import __version__
+from stfed.cli.codes import BROKEN_PIPE, FAILED, INTERRUPTED, MEANINGS, OK, code_of
+from stfed.cli.messages import failure
+from stfed.cli.messages import note as note
+from stfed.cli.parser import Parser
 from stfed.errors import StfedError
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    Commands = argparse._SubParsersAction[Parser]
 
-COMMANDS = (
-    *("init", "run", "dashboard", "report", "plan"),
-    *("keys", "sealed", "inspection", "access", "roster", "policy", "supernode", "doctor", "audit", "keyserver"),
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "Training": ("init", "plan", "run", "demo"),
+    "Watching": ("watch", "dashboard", "report", "export"),
+    "Files": ("sealed", "inspection", "access"),
+    "Keys and people": ("keys", "roster", "policy", "keyserver"),
+    "Audit": ("audit",),
+    "Machine": ("doctor", "supernode", "bench", "completion", "help"),
+}
+"""The modules of this package that register commands, by section and in the order of `stfed --help`."""
+
+_ENVIRONMENT = (
+    ("STFED_PASSPHRASE", "the passphrase, where a command needs one and is given no --passphrase-file"),
+    ("NO_COLOR, FORCE_COLOR", "no colours; colours even where the output is no terminal. TERM=dumb is honoured too"),
+    ("COLUMNS", "the width that text wraps to (default: the terminal's)"),
+    ("STFED_STATE_DIR", "where a party keeps its state (default: stfed in XDG_STATE_HOME, which is ~/.local/state)"),
 )
-"""The modules of this package that register commands, in the order of `stfed --help`."""
-
-OK = 0
-FAILED = 1  # refused or failed for a reason that has no code of its own
-USAGE = 2
-NO_KEY = 3  # none of the keys and passphrases at hand fits
-UNBELIEVED = 4  # damaged, changed, rolled back, or not signed by anybody trusted
-FORBIDDEN = 5  # a policy or a roster does not allow it
-INTERRUPTED = 128 + 2  # as a shell reports SIGINT
-BROKEN_PIPE = 128 + 13  # and SIGPIPE
-
-_CODES = {
-    "NotARecipientError": NO_KEY,
-    "PassphraseError": NO_KEY,
-    "MalformedError": UNBELIEVED,
-    "TamperedError": UNBELIEVED,
-    "UntrustedError": UNBELIEVED,
-    "RollbackError": UNBELIEVED,
-    "BadSignatureError": UNBELIEVED,
-    "ProofError": UNBELIEVED,
-    "ForkError": UNBELIEVED,
-    "TamperedLogError": UNBELIEVED,
-    "AccessDeniedError": FORBIDDEN,
-    "RosterError": FORBIDDEN,
-}
-"""By name, so that no command has to import what another one raises. Damaged and changed are one: whoever changes a file has the choice."""
-
-_OPTIONS = {
-    "identity": "--identity",
-    "passphrase": "--passphrase",
-    "purpose": "--purpose",
-    "service": "--keyserver",
-    "signer": "--sign",
-    "trusted": "--trusted",
-}
-_ARGUMENT = re.compile(rf"\b({'|'.join(_OPTIONS)})=(\.\.\.|'\.\.\.')")
-_SECRET = re.compile(r"(AGE-SECRET-KEY-|STFED-SIGNING-KEY-)[0-9A-Z-]+", re.IGNORECASE)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Reports wrong usage in this command line's manner. Subparsers are of the same class."""
-
-    def error(self, message: str) -> NoReturn:
-        _report(message, f"see {self.prog} --help")
-        raise SystemExit(USAGE)
+_MORE = (
+    ("stfed COMMAND --help", "what a command reads, writes and never does, its options, and examples; also: stfed help COMMAND"),
+    ("docs/cli.md", "all commands on one page, as a story that runs"),
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -94,42 +68,40 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str] | None) -> int:
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = make_parser().parse_args(argv)
         code: int = arguments.handler(arguments)
     except SystemExit as stop:  # argparse, after --help, --version or wrong usage
         return stop.code if isinstance(stop.code, int) else OK
     except StfedError as error:
-        _report(error.message, error.hint)
-        return next((_CODES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _CODES), FAILED)
+        failure(error.message, error.hint)
+        return code_of(error)
     except BrokenPipeError:
         raise
     except OSError as error:
-        _report(f"{error.filename}: {error.strerror}" if error.filename else str(error), None)
+        failure(f"{error.filename}: {error.strerror}" if error.filename else str(error), None)
         return FAILED
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="stfed", description="Secure aggregation for federated learning, and sealed tensor files.", allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"stfed {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        import_module(f"{__name__}.{name}").register(commands)
+def make_parser() -> Parser:
+    """The parser of `stfed` with all its commands."""
+    parser = Parser(
+        prog="stfed",
+        description="Secure aggregation for federated learning on Flower, where the coordinator sees the sum and no update, and sealed "
+        "tensor files. What was asked for goes to stdout, everything else to stderr.",
+        sections=(("exit codes", MEANINGS), ("environment", _ENVIRONMENT), ("more", _MORE)),
+        examples=(
+            ("stfed init my-app", "what makes a Flower app a secure one"),
+            ("stfed run configs/quickstart.toml", "run one here, with ten simulated parties"),
+            ("stfed seal model.safetensors --recipient bob.key.pub --sign alice.key --out sealed.safetensors", "a model for Bob only"),
+        ),
+    )
+    parser.add_argument("--version", action="version", version=f"stfed {__version__}", help="print the version")
+    commands: Commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for section, modules in COMMANDS.items():
+        for name in modules:
+            known = set(commands.choices)
+            import_module(f"{__name__}.{name}").register(commands)
+            for command in commands.choices.keys() - known:
+                commands.choices[command].section = section
     return parser
-
-
-def _report(message: str, hint: str | None) -> None:
-    _say("error", message)
-    if hint is not None:
-        _say("hint", _ARGUMENT.sub(lambda match: _OPTIONS[match[1]], hint))  # the library speaks of arguments, people type options
-
-
-def note(message: str) -> None:
-    """What somebody should know who reads stderr, and no script needs."""
-    _say("note", message)
-
-
-def _say(kind: str, message: str) -> None:
-    """A line on stderr. A secret key that was typed where a path belongs is not repeated into a terminal's history or a job's log."""
-    text = "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in message)  # may steer a terminal
-    print(f"{kind}: {_SECRET.sub('(a secret key)', text)}", file=sys.stderr)

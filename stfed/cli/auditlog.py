@@ -7,12 +7,14 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stfed.cli import note
 from stfed.cli.options import print_json, signing_key
 from stfed.cli.passphrases import Passphrases
+from stfed.cli.progress import counting, working
 from stfed.errors import LocalError
 
 if TYPE_CHECKING:
@@ -35,7 +37,9 @@ def log(arguments: argparse.Namespace) -> int:
             since=arguments.since,
             until=arguments.until,
         )
-        for entry in entries:
+        with working("searching the log"):
+            first = next(entries, None)
+        for entry in chain([first] if first else [], entries):
             print(json.dumps(facts(entry)) if arguments.json else named(line(entry)))
     return 0
 
@@ -85,9 +89,11 @@ def verify(arguments: argparse.Namespace) -> int:
 
     with opened(arguments.file) as audit:
         known = [path.read_bytes() for path in arguments.known]
-        report = audit.verify(trusted_keys=log_keys(arguments.trusted, audit.origin), known=known)
+        keys = log_keys(arguments.trusted, audit.origin)
+        with counting("reading the log") as reached:
+            report = audit.verify(trusted_keys=keys, known=known, progress=reached)
     if arguments.json:
-        print_json(_report(report))
+        print_json({"file": str(arguments.file), **_report(report)})
     else:
         rows = {**_report(report), "kinds": ", ".join(f"{count} {kind}" for kind, count in sorted(report.kinds.items()))}
         print("\n".join(f"{name:<11}  {value}" for name, value in rows.items() if value not in (None, "")))

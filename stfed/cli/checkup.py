@@ -5,7 +5,7 @@ A finding is good, worth knowing, or a problem that would stop or endanger a run
 
 from __future__ import annotations
 
-import re
+import argparse
 import shutil
 import stat
 import sys
@@ -16,18 +16,19 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+
+from stfed.cli.party import read_party
 from stfed.errors import StfedError
 
 GOOD, NOTE, PROBLEM = "ok", "note", "problem"
 
-_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*([^;]*)")
-_EXTRA = re.compile(r"extra == ['\"]([^'\"]+)['\"]")
-_BOUND = re.compile(r"(<|<=|>|>=|==|!=|~=)\s*([0-9][0-9.]*)")
 _EXTRAS = {
     "torch": "models of PyTorch",
     "simulation": "Flower's simulation of many parties on one machine",
     "dp": "differential privacy, and what it costs",
     "encrypted": "arithmetic on encrypted tensors",
+    "report": "reports of runs as pages",
     "gpu": "masks and encoding on CUDA devices",
 }
 """What an extra is for, by its name; the others are for developers."""
@@ -80,39 +81,46 @@ def software() -> Iterator[Finding]:
     yield Finding("software", GOOD, f"stfed {version('stfed')}")
     lacking: dict[str, list[str]] = {}
     for text in needed:
-        extra = _EXTRA.search(text)
-        match = _REQUIREMENT.match(text)
-        assert match is not None
-        name, bounds = match[1], match[2]
-        wrong = _wrong(name, bounds)
-        if extra is None:
-            hint = f"pip install '{name}{bounds.strip()}'"
-            yield Finding("software", PROBLEM, wrong, hint) if wrong else Finding("software", GOOD, f"{name} {version(name)}")
-        elif wrong and extra[1] in _EXTRAS:
-            lacking.setdefault(extra[1], []).append(wrong)
+        requirement = Requirement(text)
+        extras = [extra for extra in _EXTRAS if _applies(requirement, extra)]
+        if not extras:
+            continue
+        wrong = _wrong(requirement)
+        if _applies(requirement, ""):
+            hint = f"pip install '{_written(requirement)}'"
+            yield (
+                Finding("software", PROBLEM, wrong, hint)
+                if wrong
+                else Finding("software", GOOD, f"{requirement.name} {version(requirement.name)}")
+            )
+        elif wrong:
+            for extra in extras:
+                lacking.setdefault(extra, []).append(wrong)
     for name, purpose in _EXTRAS.items():
         if name in lacking:
             yield Finding("software", NOTE, f"no {purpose}: {', '.join(lacking[name])}", f"pip install 'stfed[{name}]', if you want it")
 
 
-def _wrong(name: str, bounds: str) -> str | None:
-    """Why a package does not do; None if it does."""
+def _applies(requirement: Requirement, extra: str) -> bool:
+    """Whether a package is needed on this machine with an extra; "" for none."""
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+
+def _wrong(requirement: Requirement) -> str | None:
+    """Why a package does not do; None if it does. A development version of what is asked for does."""
     try:
-        installed = version(name)
+        installed = version(requirement.name)
     except PackageNotFoundError:
-        return f"{name} is not installed"
-    here = _numbers(installed)
-    for sign, bound in _BOUND.findall(bounds):
-        wanted = _numbers(bound)
-        fits = {"<": here < wanted, "<=": here <= wanted, ">": here > wanted, ">=": here >= wanted}.get(sign, True)
-        if not fits:
-            return f"{name} {installed} is installed, and {name}{bounds.strip()} is needed"
-    return None
+        return f"{requirement.name} is not installed"
+    if requirement.specifier.contains(installed, prereleases=True):
+        return None
+    return f"{requirement.name} {installed} is installed, and {_written(requirement)} is needed"
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    match = re.match(r"[0-9.]*", text)
-    return tuple(int(part) for part in (match[0] if match else "").split(".") if part)
+def _written(requirement: Requirement) -> str:
+    """As people write it: the lower bound first."""
+    bounds = sorted(map(str, requirement.specifier), key=lambda bound: bound.startswith("<"))
+    return requirement.name + ",".join(bounds)
 
 
 def clock() -> Iterator[Finding]:
@@ -147,19 +155,14 @@ def state(folder: Path) -> Iterator[Finding]:
         yield Finding("state", NOTE, f"{free >> 20} MiB are free where {folder} is", "a party that cannot write its state answers nothing")
 
 
-def party(policy: Path | None, identity: Path | None, passphrase_file: Path | None, roster: Path | None) -> Iterator[Finding]:
+def party(arguments: argparse.Namespace) -> Iterator[Finding]:
     """What this party agrees to and who it is, read as a message would have it read."""
-    from flwr.app import Context, RecordDict
-
     from stfed.cli.policyview import facts, warnings
-    from stfed.flower.party_config import IDENTITY, PASSPHRASE_FILE, POLICY, ROSTER, party_config
 
-    named = {POLICY: policy, IDENTITY: identity, PASSPHRASE_FILE: passphrase_file, ROSTER: roster}
-    config = {key: str(path.absolute()) for key, path in named.items() if path is not None}
-    found = party_config(Context(0, 0, dict(config), RecordDict(), {}))
+    found = read_party(arguments)
     members = None if found.roster is None else len(found.roster)
     told = facts(found.policy, members)
-    yield Finding("party", GOOD, f"{found.policy.mode.value} mode" + ("" if policy else ", the default policy"))
+    yield Finding("party", GOOD, f"{found.policy.mode.value} mode" + ("" if arguments.policy else ", the default policy"))
     yield Finding(
         "party",
         GOOD,

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stfed.cli.options import print_json
-from stfed.cli.passphrases import add_passphrase_file
+from stfed.cli.options import add_json, print_json
+from stfed.cli.party import add_party
+from stfed.cli.progress import working
+from stfed.cli.style import painted
 
 if TYPE_CHECKING:
     from stfed.cli import Commands
     from stfed.cli.checkup import Finding
 
-_COLOURS = {"ok": "32", "note": "33", "problem": "1;31"}
+_INDENT = 11  # where texts begin
 
 
 def register(commands: Commands) -> None:
@@ -24,18 +28,24 @@ def register(commands: Commands) -> None:
         help="check this machine, this party's files and its SuperLink",
         description="Checks versions, the clock, this party's policy, key and roster, the folder of its state, and whether its SuperLink "
         "can be reached and is the right one. Says what to do about each problem; changes nothing and starts nothing.",
-        epilog="example: stfed doctor --policy policy.toml --identity party.key --roster roster.toml "
-        "--superlink fl.example.org:9092 --root-certificates ca.crt",
-        allow_abbrev=False,
+        reads="the party's policy, secret key and roster, and the SuperLink's certificate",
+        writes="nothing",
+        never="changes a file, sends anything but a TLS greeting to --superlink, or starts a node",
+        examples=(
+            ("stfed doctor", "this machine"),
+            (
+                "stfed doctor --policy policy.toml --identity party.key --roster roster.toml --superlink fl.example.org:9092 "
+                "--root-certificates ca.crt",
+                "a party too, and the way to its SuperLink",
+            ),
+            ("stfed doctor --json", "for a script; exit code 1 means that there is a problem"),
+        ),
     )
-    parser.add_argument("--policy", type=Path, metavar="FILE", help="what this party agrees to; without it, the defaults")
-    parser.add_argument("--identity", type=Path, metavar="KEY", help="this party's secret key file")
-    add_passphrase_file(parser)
-    parser.add_argument("--roster", type=Path, metavar="FILE", help="who may take part")
-    parser.add_argument("--state-dir", type=Path, metavar="FOLDER", help="where the party keeps its state (~/.local/state/stfed)")
-    parser.add_argument("--superlink", metavar="HOST:PORT", help="try to reach this SuperLink")
-    parser.add_argument("--root-certificates", type=Path, metavar="FILE", help="of the authority that signed the SuperLink's certificate")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_party(parser.add_argument_group("this party"))
+    network = parser.add_argument_group("its SuperLink")
+    network.add_argument("--superlink", metavar="HOST:PORT", help="try to reach this SuperLink")
+    network.add_argument("--root-certificates", type=Path, metavar="FILE", help="of the authority that signed the SuperLink's certificate")
+    add_json(parser)
     parser.set_defaults(handler=_doctor, wrong=parser.error)
 
 
@@ -47,15 +57,15 @@ def _doctor(arguments: argparse.Namespace) -> int:
     if arguments.root_certificates and not arguments.superlink:
         arguments.wrong("--root-certificates needs --superlink, to compare it with")
     folder = arguments.state_dir or state_dir()
-    mine = (arguments.policy, arguments.identity, arguments.passphrase_file, arguments.roster)
-    found = [
-        *failing("software", software),
-        *failing("clock", clock),
-        *failing("party", lambda: party(*mine)),
-        *failing("state", lambda: state(folder)),
-    ]
-    if arguments.superlink:
-        found += failing("network", lambda: network(arguments.superlink, arguments.root_certificates))
+    with working("looking"):
+        found = [
+            *failing("software", software),
+            *failing("clock", clock),
+            *failing("party", lambda: party(arguments)),
+            *failing("state", lambda: state(folder)),
+        ]
+        if arguments.superlink:
+            found += failing("network", lambda: network(arguments.superlink, arguments.root_certificates))
     problems = sum(finding.level == PROBLEM for finding in found)
     if arguments.json:
         print_json({"findings": [finding.as_json() for finding in found], "problems": problems})
@@ -65,15 +75,20 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _print(found: list[Finding], problems: int) -> None:
-    coloured, area = sys.stdout.isatty(), None
+    area = None
     for finding in found:
         if finding.area != area:
             area = finding.area
-            print(area)
-        word = f"{finding.level:8}"
-        if coloured:
-            word = f"\x1b[{_COLOURS[finding.level]}m{word}\x1b[0m"
-        print(f"  {word} {finding.text}")
-        if finding.hint:
-            print(f"           {finding.hint}")
+            print(painted(area, "heading", sys.stdout))
+        first, *more = _wrapped(finding.text)
+        print(f"  {painted(f'{finding.level:8}', finding.level, sys.stdout)} {first}")
+        for line in [*more, *_wrapped(finding.hint or "")]:
+            print(f"{' ' * _INDENT}{line}")
     print("nothing stands in the way" if not problems else f"{problems} problem{'s' if problems > 1 else ''}")
+
+
+def _wrapped(text: str) -> list[str]:
+    """On a terminal, lines that fit beside the levels; in a pipe one, for whoever looks for a word in it."""
+    if not sys.stdout.isatty():
+        return [text] if text else []
+    return textwrap.wrap(text, max(20, shutil.get_terminal_size().columns - _INDENT), break_long_words=False)

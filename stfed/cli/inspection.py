@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stfed.cli.options import add_generation, add_trusted, print_json, trust, valid_keys
+from stfed.cli.options import add_generation, add_json, add_trusted, print_json, trust, valid_keys
 from stfed.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -23,11 +23,16 @@ def register(commands: Commands) -> None:
         help="show what a sealed file tells without a key",
         description="Shows sizes, recipients, signers and what the sealer states. Whose keys the signers' are, only `stfed verify` and "
         "`stfed open` decide, from keys that you trust. Of a KEY or KEY.pub for encrypted tensors: parameters and fingerprint.",
-        epilog="example: stfed inspect sealed.safetensors --key bob.key.pub",
-        allow_abbrev=False,
+        reads="the head of SEALED, public keys or a roster",
+        never="needs a secret key, decrypts anything, or believes what a file states",
+        examples=(
+            ("stfed inspect sealed.safetensors", "what everybody can see"),
+            ("stfed inspect sealed.safetensors --key bob.key.pub", "whether Bob can open it"),
+            ("stfed inspect sealed.safetensors --roster team.toml --json", "who of a roster can, for a script"),
+        ),
     )
     inspect.add_argument("file", type=Path, metavar="SEALED", help="a sealed file, or a key file of encrypted tensors")
-    inspect.add_argument("--json", action="store_true", help="print one JSON object")
+    add_json(inspect)
     known = inspect.add_mutually_exclusive_group()
     known.add_argument("--key", action="append", default=[], dest="keys", metavar="KEY.pub", help="does this key open it? repeat")
     known.add_argument("--roster", type=Path, metavar="FILE", help="who in this roster can open it?")
@@ -38,13 +43,17 @@ def register(commands: Commands) -> None:
         help="prove who sealed a file, without a key to it",
         description="Holds every byte of a signed file against its signature, and the signature against the keys that you trust. Exits "
         "with 0 only if all of it holds. Decrypts nothing, and does not look at the policy.",
-        epilog="example: stfed verify sealed.safetensors --trusted alice.key.pub",
-        allow_abbrev=False,
+        reads="all of SEALED, public keys or a roster",
+        never="needs a secret key, decrypts anything, or writes a file",
+        examples=(
+            ("stfed verify sealed.safetensors --trusted alice.key.pub", "was it Alice?"),
+            ("stfed verify sealed.safetensors --roster team.toml --json", "was it an owner or coordinator of the roster? for a script"),
+        ),
     )
     verify.add_argument("file", type=Path, metavar="SEALED", help="a sealed file")
     add_trusted(verify, required=True)
     add_generation(verify)
-    verify.add_argument("--json", action="store_true", help="print one JSON object")
+    add_json(verify)
     verify.set_defaults(handler=_verify)
 
 
@@ -89,12 +98,12 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     trusted = trust(arguments)
     assert trusted is not None  # the parser requires one
-    with progress(arguments.file, "verifying") as advance:
+    with progress(arguments.file, "verifying", timed=True) as advance:
         verified = verify_file(arguments.file, trusted=trusted, generation=arguments.generation, progress=advance)
     member = trusted.by_signing(verified.signer) if isinstance(trusted, Roster) else None
     facts = _facts(verified, None if member is None else member.name)
     if arguments.json:
-        print_json(facts)
+        print_json({"file": str(arguments.file), **facts})
     else:
         print(
             "\n".join(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stfed.cli.options import add_sign, print_json, signing_key
+from stfed.cli import note
+from stfed.cli.options import add_json, add_sign, print_json, signing_key
 from stfed.cli.passphrases import VARIABLE, Passphrases, add_passphrase_file
+from stfed.cli.progress import working
 
 if TYPE_CHECKING:
     from stfed.cli import Commands
@@ -24,8 +25,15 @@ def register(commands: Commands) -> None:
         description="Writes KEY, the secrets, for your eyes only, and KEY.pub, to give to those who seal files for you or verify what you "
         "sign. Prints the fingerprints of the public keys, to be compared over another channel. With --encrypted, KEY decrypts tensors, "
         "and KEY.pub is for those who encrypt them and compute on them.",
-        epilog="example: stfed keygen --out alice.key",
-        allow_abbrev=False,
+        reads="the system's random numbers; with --encrypted --sign a secret key file",
+        writes="KEY (mode 0600) and KEY.pub",
+        never="overwrites a key, prints a secret, or takes a passphrase as an argument",
+        examples=(
+            ("stfed keygen --out alice.key", "to decrypt and to sign"),
+            ("stfed keygen --out alice.key --passphrase", "protected by a passphrase, which is asked for"),
+            ("stfed keygen --out archive.key --only encryption", "a file that age reads too"),
+            ("stfed keygen --encrypted --out tensors.key --sign alice.key", "for arithmetic on encrypted tensors"),
+        ),
     )
     keygen.add_argument("--out", type=Path, required=True, metavar="KEY", help="where to write the secret keys; KEY.pub goes beside them")
     keygen.add_argument("--kind", choices=("hybrid", "x25519"), help="to decrypt: hybrid is post-quantum (default)")
@@ -37,8 +45,8 @@ def register(commands: Commands) -> None:
     keygen.add_argument("--only", choices=("encryption", "signing"), help="leave the other key out; age reads a file with encryption only")
     keygen.add_argument("--passphrase", action="store_true", help=f"protect KEY with a passphrase, from the terminal or {VARIABLE}")
     add_passphrase_file(keygen)
-    keygen.add_argument("--json", action="store_true", help="print one JSON object")
-    tensors = keygen.add_argument_group("keys for arithmetic on encrypted tensors")
+    add_json(keygen)
+    tensors = keygen.add_argument_group("keys for encrypted tensors")
     tensors.add_argument("--encrypted", action="store_true", help="make such keys, and no others")
     what = tensors.add_mutually_exclusive_group()
     what.add_argument("--depth", type=int, metavar="N", help="multiplications one after the other that they allow (default 2)")
@@ -50,11 +58,17 @@ def register(commands: Commands) -> None:
     fingerprint = commands.add_parser(
         "fingerprint",
         help="show the fingerprints of public keys",
-        description="Prints a line for each public key: what it is for, its kind, its fingerprint, and the file it is in.",
-        epilog="example: stfed fingerprint alice.key.pub",
-        allow_abbrev=False,
+        description="Prints a line for each public key: what it is for, its kind, its fingerprint, and the file it is in. Two people who "
+        "read the same fingerprint to each other have the same key.",
+        reads="KEY.pub",
+        never="needs a secret key, or says whose key it is: that is for people to compare, and for a roster to keep",
+        examples=(
+            ("stfed fingerprint alice.key.pub", "to be read out over the telephone"),
+            ("stfed fingerprint alice.key.pub bob.key.pub --json", "of several, for a script"),
+        ),
     )
     fingerprint.add_argument("files", nargs="+", type=Path, metavar="KEY.pub", help="public key files")
+    add_json(fingerprint)
     fingerprint.set_defaults(handler=_fingerprint)
 
 
@@ -73,12 +87,12 @@ def _keygen(arguments: argparse.Namespace) -> int:
     wants_signing = arguments.only != "encryption" and arguments.signing != "none"
     signing = SigningKey.generate(arguments.signing or "ed25519") if wants_signing else None
     public = write_keypair(arguments.out, identity, signing, created=datetime.now(UTC), passphrase=passphrase)
+    rows = _rows(read_public_keys(public))
     if arguments.json:
-        rows = [{"use": use, "kind": kind, "fingerprint": fingerprint} for use, kind, fingerprint in _rows(read_public_keys(public))]
-        print_json({"secret": str(arguments.out), "public": str(public), "keys": rows})
+        print_json({"secret": str(arguments.out), "public": str(public), "keys": [row._asdict() for row in rows]})
     else:
-        print("\n".join(_shown(read_public_keys(public), public)))
-    print(f"keep {arguments.out} to yourself, give {public} to those who seal files for you or verify what you sign", file=sys.stderr)
+        print("\n".join(_line(row, public) for row in rows))
+    note(f"keep {arguments.out} to yourself, give {public} to those who seal files for you or verify what you sign")
     return 0
 
 
@@ -101,7 +115,8 @@ def _encrypted(arguments: argparse.Namespace) -> int:
         parameters = Parameters() if arguments.depth is None else Parameters.for_depth(arguments.depth)
 
     def make() -> SecretContext:
-        return SecretContext.generate(parameters, rotations=not (arguments.no_rotations or arguments.sums))
+        with working("making the keys", at_once=True):
+            return SecretContext.generate(parameters, rotations=not (arguments.no_rotations or arguments.sums))
 
     made = save_keypair(make, arguments.out, passphrase=_new_passphrase(arguments, passphrases), signer=signer)
     public = f"{arguments.out}.pub"
@@ -119,33 +134,47 @@ def _encrypted(arguments: argparse.Namespace) -> int:
         print(f"encrypted tensors  {made.fingerprint.hex()}  {public}")
         print(f"                   {parameters}{'' if made.rotates else ', no rotations'}")
     how = "your signature" if signer else "this fingerprint, which you tell them over another channel"
-    print(f"keep {arguments.out} to yourself: it decrypts", file=sys.stderr)
-    print(f"give {public} to those who encrypt or compute: it cannot decrypt. They load it by {how}", file=sys.stderr)
+    note(f"keep {arguments.out} to yourself: it decrypts")
+    note(f"give {public} to those who encrypt or compute: it cannot decrypt. They load it by {how}")
     return 0
 
 
 def _fingerprint(arguments: argparse.Namespace) -> int:
-    print("\n".join([line for path in arguments.files for line in _lines(path)]))
+    found = [(path, _of(path)) for path in arguments.files]
+    if arguments.json:
+        print_json({"keys": [{"file": str(path), **row._asdict()} for path, rows in found for row in rows]})
+    else:
+        print("\n".join(_line(row, path) for path, rows in found for row in rows))
     return 0
 
 
-def _lines(path: Path) -> list[str]:
+def _of(path: Path) -> list[_Row]:
     from stfed.encrypted.keyinspect import inspect_key_file, is_key_file
     from stfed.keys.keyfile import read_public_keys
     from stfed.sealed.errors import TamperedError
 
     if not (path.is_file() and is_key_file(path)):
-        return _shown(read_public_keys(path), path)
+        return _rows(read_public_keys(path))
     info = inspect_key_file(path)
     if info.signature not in ("none", "valid"):
         raise TamperedError(f"{path}: {info.signature}")
-    return [f"encrypted tensors  {info.fingerprint}  {path}"]
+    return [_Row("encrypted tensors", "ckks", info.fingerprint)]
 
 
-def _shown(keys: PublicKeys, path: Path) -> list[str]:
-    return [f"{use:<10}  {kind:<15}  {fingerprint}  {path}" for use, kind, fingerprint in _rows(keys)]
+class _Row(NamedTuple):
+    """One public key, by the names of `--json`."""
+
+    use: str
+    kind: str
+    fingerprint: str
 
 
-def _rows(keys: PublicKeys) -> list[tuple[str, str, str]]:
-    rows = [("encryption", keys.recipient.kind.nickname, keys.recipient.fingerprint)] if keys.recipient else []
-    return rows + ([("signing", str(keys.verifier.kind), keys.verifier.fingerprint)] if keys.verifier else [])
+def _line(row: _Row, path: Path) -> str:
+    if row.kind == "ckks":
+        return f"{row.use}  {row.fingerprint}  {path}"
+    return f"{row.use:<10}  {row.kind:<15}  {row.fingerprint}  {path}"
+
+
+def _rows(keys: PublicKeys) -> list[_Row]:
+    rows = [_Row("encryption", keys.recipient.kind.nickname, keys.recipient.fingerprint)] if keys.recipient else []
+    return rows + ([_Row("signing", str(keys.verifier.kind), keys.verifier.fingerprint)] if keys.verifier else [])

@@ -15,6 +15,7 @@ from stfed.errors import LocalError
 
 if TYPE_CHECKING:
     from stfed.keys import Recipient, Roster, SigningKey, VerifyingKey
+    from stfed.sealed.manifest import Manifest
     from stfed.sealed.options import OpenOptions
     from stfed.sealed.statements import Scalar
 
@@ -94,20 +95,26 @@ def add_audit(parser: Arguments) -> None:
     parser.add_argument("--audit", type=Path, metavar="LOG", help="write what happens to this audit log; made if there is none")
 
 
+def add_json(parser: Arguments, text: str = "print one JSON object") -> None:
+    """Adds `--json`."""
+    parser.add_argument("--json", action="store_true", help=text)
+
+
 def add_opening(parser: argparse.ArgumentParser, *, keyserver: bool = False) -> None:
-    """Adds how a file is opened: the key to it, or who has it; conditions; and where to log."""
-    key = parser.add_mutually_exclusive_group(required=True)
+    """Adds how a file is opened: the key to it, or who has it; and what is asked of the file."""
+    opening = parser.add_argument_group("what opens the file")
+    key = opening.add_mutually_exclusive_group(required=True)
     key.add_argument("--identity", action="append", type=Path, dest="identities", metavar="KEY", help="a secret key file; repeat")
     key.add_argument("--passphrase", action="store_true", help="the file is sealed under a passphrase")
     if keyserver:
         key.add_argument("--keyserver", metavar="URL", help="ask this key service for the file's key: https://HOST:PORT")
-    add_passphrase_file(parser)
-    parser.add_argument("--purpose", metavar="TEXT", help="what the file is opened for, if its policy names purposes")
-    add_generation(parser)
-    parser.add_argument("--pins", type=Path, metavar="FILE", help="remember each model's newest version here and refuse older ones")
-    parser.add_argument("--model-id", metavar="NAME", help="refuse a file that is not of this model")
-    parser.add_argument("--file-id", metavar="HEX", help="refuse any file but this one, as `stfed inspect` shows it")
-    add_audit(parser)
+    add_passphrase_file(opening)
+    asked = parser.add_argument_group("which file it must be")
+    asked.add_argument("--purpose", metavar="TEXT", help="what the file is opened for, if its policy names purposes")
+    add_generation(asked)
+    asked.add_argument("--pins", type=Path, metavar="FILE", help="remember each model's newest version here and refuse older ones")
+    asked.add_argument("--model-id", metavar="NAME", help="refuse a file that is not of this model")
+    asked.add_argument("--file-id", metavar="HEX", help="refuse any file but this one, as `stfed inspect` shows it")
 
 
 def opening(arguments: argparse.Namespace, passphrases: Passphrases, trusted: Trusted) -> OpenOptions:
@@ -128,6 +135,17 @@ def opening(arguments: argparse.Namespace, passphrases: Passphrases, trusted: Tr
     if arguments.passphrase:
         options["passphrase"] = passphrases.of(arguments.file)
     return options
+
+
+def sealed_facts(manifest: Manifest) -> dict[str, Any]:
+    """What names a sealed file, under the names that every `--json` has for it."""
+    context = manifest.context
+    return {
+        "file_id": context.file_id.hex(),
+        "manifest_sha256": manifest.sha256.hex(),
+        "time": f"{context.time:%Y-%m-%dT%H:%M:%SZ}",
+        "signers": [key.fingerprint for key in context.signers],
+    }
 
 
 def signing_key(path: Path, passphrases: Passphrases) -> SigningKey:

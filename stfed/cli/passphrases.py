@@ -5,19 +5,22 @@ They are asked for only when a key or a file needs one, once for each, and twice
 
 from __future__ import annotations
 
-import argparse
 import getpass
 import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stfed.errors import LocalError
+
+if TYPE_CHECKING:
+    from stfed.cli.options import Arguments
 
 VARIABLE = "STFED_PASSPHRASE"
 
 
-def add_passphrase_file(parser: argparse.ArgumentParser) -> None:
+def add_passphrase_file(parser: Arguments) -> None:
     """Adds `--passphrase-file`."""
     parser.add_argument(
         "--passphrase-file",

@@ -1,21 +1,30 @@
-"""`stfed plan`: how many neighbours and shares a cohort needs, what that guarantees, and what it costs a party."""
+"""`stfed plan`: how many neighbours and shares a cohort needs, what that guarantees, how likely a round fails, and what it costs."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import re
+from collections.abc import Callable
 from dataclasses import asdict
 from fractions import Fraction
+from itertools import product
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from stfed.cli.options import print_json
 
 if TYPE_CHECKING:
+    from stfed.bench.rates import Rates
     from stfed.cli import Commands
+    from stfed.encoding import EncodingPlan
     from stfed.secagg.params import Parameters
 
+Wanted: TypeAlias = tuple[int, Fraction, Fraction, int | None]
+"""n, gamma, delta and the number of parameters."""
+
 MODES = ("semi-honest", "malicious")
+_RANGE = re.compile(r"(\d{1,9})-(\d{1,9})(?::(\d{1,9}))?")
+_MOST_PLANS = 1000
 
 
 def register(commands: Commands) -> None:
@@ -24,13 +33,32 @@ def register(commands: Commands) -> None:
         "plan",
         help="choose the numbers of a secure round",
         description="The smallest number of neighbours and the threshold with which a secure round meets its security level, or why "
-        "there are none; and what it costs one party.",
-        epilog="example: stfed plan --parties 20 --mode malicious --roster roster.toml --params 1000000",
-        allow_abbrev=False,
+        "there are none; what that guarantees; how likely a round fails; and what it costs in bytes and in seconds of this machine.\n\n"
+        "Several values, 10,50,100 or 10-100:10, are compared in a table, a row each.",
+        reads="the roster, if --roster names a file",
+        never="writes, or sends, anything",
+        examples=[
+            ("stfed plan --parties 20 --params 1000000", "what 20 parties and a million parameters take"),
+            ("stfed plan --parties 10,50,100,1000 --params 1000000", "cohorts beside each other"),
+            ("stfed plan --parties 20 --mode malicious --roster roster.toml", "when the coordinator may lie"),
+            ("stfed plan --parties 100 --drop-rate 0.02 --no-measure --json", "for a script"),
+        ],
     )
-    parser.add_argument("--parties", type=int, required=True, metavar="N", help="parties in the cohort of one round")
-    parser.add_argument("--gamma", type=_share, default=Fraction(1, 10), metavar="SHARE", help="share that may be corrupt (default 0.1)")
-    parser.add_argument("--delta", type=_share, default=Fraction(1, 10), metavar="SHARE", help="share that may drop (default 0.1)")
+    parser.add_argument(
+        "--parties", type=_counts, required=True, metavar="N", help="parties in the cohort of one round; several: 10,50,100"
+    )
+    parser.add_argument(
+        "--gamma", type=_shares, default=[Fraction(1, 10)], metavar="SHARE", help="share that may be corrupt (default 0.1); several"
+    )
+    parser.add_argument(
+        "--delta", type=_shares, default=[Fraction(1, 10)], metavar="SHARE", help="share that may drop (default 0.1); several"
+    )
+    parser.add_argument(
+        "--drop-rate",
+        type=_share,
+        metavar="SHARE",
+        help="how often a party really drops, for the probability that a round fails (default: half of delta)",
+    )
     parser.add_argument("--mode", choices=MODES, default=MODES[0], help="malicious: the coordinator may lie (default semi-honest)")
     parser.add_argument(
         "--roster",
@@ -38,13 +66,15 @@ def register(commands: Commands) -> None:
         help="parties that the coordinator can pick the cohort from: how many, or a roster file (default: the cohort)",
     )
     parser.add_argument("--graph", choices=("auto", "complete", "sparse"), default="auto", help="who is whose neighbour (default auto)")
-    parser.add_argument("--params", type=int, metavar="D", help="model parameters, for the cost of a round")
-    bits = parser.add_mutually_exclusive_group()
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    cost = parser.add_argument_group("what a round costs")
+    cost.add_argument("--params", type=_counts, default=[None], metavar="D", help="model parameters, for the cost of a round; several")
+    bits = cost.add_mutually_exclusive_group()
     bits.add_argument("--ring-bits", type=int, metavar="B", help="bits of one masked parameter, 8 to 64 (default 32)")
     bits.add_argument(
         "--value-bits", type=int, metavar="V", help="bits of precision of one party's parameter, 2 to 62, in the smallest ring"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    cost.add_argument("--no-measure", action="store_true", help="leave out the seconds, for which this machine is measured for a second")
     parser.set_defaults(handler=_plan)
 
 
@@ -56,28 +86,50 @@ def _share(text: str) -> Fraction:
         raise argparse.ArgumentTypeError(f"{text!r} is no share; write 0.05 or 1/20") from None
 
 
-def _plan(arguments: argparse.Namespace) -> int:
-    from stfed.errors import LocalError
-    from stfed.secagg.params import Mode, choose
+def _shares(text: str) -> list[Fraction]:
+    return [_share(part) for part in text.split(",")]
 
-    if arguments.params is not None and arguments.params < 0:
-        raise LocalError(f"a model has no {arguments.params} parameters", hint="give the number of values that are averaged")
+
+def _counts(text: str) -> list[int]:
+    """20, or 10,50,100, or 10-100:10."""
+    found: list[int] = []
+    for part in text.split(","):
+        several = _RANGE.fullmatch(part)
+        try:
+            found += range(int(several[1]), int(several[2]) + 1, int(several[3] or 1)) if several else [int(part)]
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{part!r} is no whole number and no range; write 20, or 10,50,100, or 10-100:10") from None
+        if not found or len(found) > _MOST_PLANS:
+            raise argparse.ArgumentTypeError(f"{text!r} are {len(found)} numbers; give 1 to {_MOST_PLANS}")
+    return found
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from stfed.cli.planview import comparison, table
+    from stfed.errors import LocalError
+
+    for count in arguments.params:
+        if count is not None and count < 0:
+            raise LocalError(f"a model has no {count} parameters", hint="give the number of values that are averaged")
     if arguments.ring_bits is not None and not 8 <= arguments.ring_bits <= 64:
         raise LocalError(f"a ring of {arguments.ring_bits} bits", hint="use 8 to 64")
-    parameters = choose(
-        arguments.parties,
-        arguments.gamma,
-        arguments.delta,
-        mode=Mode(arguments.mode),
-        roster=_roster(arguments.roster),
-        graph=arguments.graph,
-    )
-    cost = _cost(parameters, arguments.params, arguments.ring_bits, arguments.value_bits)
+    wanted = list(product(arguments.parties, arguments.gamma, arguments.delta, arguments.params))
+    if len(wanted) > _MOST_PLANS:
+        raise LocalError(f"{len(wanted)} plans", hint=f"ask for at most {_MOST_PLANS} at a time")
+    roster, rates = _roster(arguments.roster), _measured(arguments)
+    if len(wanted) == 1:
+        parameters, facts = _one(arguments, wanted[0], roster, rates)
+        if arguments.json:
+            print_json(facts)
+        else:
+            print(table(parameters, facts))
+        return 0
+    plans = [_or_refused(arguments, one, roster, rates) for one in wanted]
     if arguments.json:
-        print_json(_facts(parameters) | cost)
+        print_json({"plans": plans})
     else:
-        print(_table(parameters, cost))
-    return 0
+        print(comparison(plans, arguments.mode))
+    return 0 if any("k" in facts for facts in plans) else 1
 
 
 def _roster(given: str | None) -> int | None:
@@ -90,12 +142,64 @@ def _roster(given: str | None) -> int | None:
     return int(given) if given.isascii() and given.isdigit() else len(PartyRoster(Roster.read(given)))
 
 
-def _cost(parameters: Parameters, values: int | None, ring_bits: int | None, value_bits: int | None) -> dict[str, Any]:
+def _measured(arguments: argparse.Namespace) -> Callable[[], Rates | None]:
+    """This machine's rates, measured when they are first asked for: what is refused is refused at once."""
+    known: list[Rates] = []
+
+    def rates() -> Rates | None:
+        if arguments.no_measure:
+            return None
+        if not known:
+            from stfed.bench.rates import measure
+            from stfed.cli.progress import working
+
+            with working("measuring this machine"):
+                known.append(measure())
+        return known[0]
+
+    return rates
+
+
+def _or_refused(arguments: argparse.Namespace, wanted: Wanted, roster: int | None, rates: Callable[[], Rates | None]) -> dict[str, Any]:
+    """As `_one`; in a comparison, a cohort without a plan says why and the others are shown."""
+    from stfed.errors import LocalError
+
+    try:
+        return _one(arguments, wanted, roster, rates)[1]
+    except LocalError as error:
+        n, gamma, delta, values = wanted
+        asked = {"n": n, "gamma": float(gamma), "delta": float(delta)} | ({} if values is None else {"params": values})
+        return {**asked, "refused": error.message}
+
+
+def _one(
+    arguments: argparse.Namespace, wanted: Wanted, roster: int | None, rates: Callable[[], Rates | None]
+) -> tuple[Parameters, dict[str, Any]]:
+    """A plan, as JSON has it."""
+    from stfed.cli.plancost import plan_of, rates_for, seconds
+    from stfed.secagg.dropping import default_floor, log2_failure
+    from stfed.secagg.params import Mode, choose
+
+    n, gamma, delta, values = wanted
+    parameters = choose(n, gamma, delta, mode=Mode(arguments.mode), roster=roster, graph=arguments.graph)
+    plan = plan_of(n, values or 0, 32 if arguments.ring_bits is None else arguments.ring_bits, arguments.value_bits)
+    rate = delta / 2 if arguments.drop_rate is None else arguments.drop_rate
+    floor = max(default_floor(parameters), parameters.quorum or 0)
+    facts = _facts(parameters) | {
+        "floor": floor,
+        "drop_rate": float(rate),
+        "log2_failure": _finite(log2_failure(parameters, rate, floor)),
+        **_cost(parameters, plan, values),
+        "seconds": None if (known := rates()) is None else seconds(parameters, plan, rates_for(plan, known)),
+    }
+    return parameters, facts
+
+
+def _cost(parameters: Parameters, plan: EncodingPlan, values: int | None) -> dict[str, Any]:
     """What a round costs one party, and with a model what a whole round moves."""
-    from stfed.cli.plancost import directory_bytes, masks, plan_of, steps
+    from stfed.cli.plancost import directory_bytes, masks, steps
     from stfed.encoding.vector import payload_bytes
 
-    plan = plan_of(parameters.n, values or 0, 32 if ring_bits is None else ring_bits, value_bits)
     found = steps(parameters, plan)
     cost: dict[str, Any] = {
         "steps": [asdict(step) for step in found],
@@ -138,59 +242,3 @@ def _facts(parameters: Parameters) -> dict[str, Any]:
 def _finite(log2_probability: float) -> float | None:
     """JSON has no infinity: null is a probability of exactly 0."""
     return None if log2_probability == -inf else log2_probability
-
-
-_GRAPHS = {
-    "complete": "everybody is everybody's neighbour",
-    "harary": "a ring in random order, k/2 neighbours to either side",
-    "k-out": "every party draws its share-holders itself, and nobody can predict whom",
-}
-
-
-def _table(parameters: Parameters, cost: dict[str, Any]) -> str:
-    p = parameters
-    roster = "" if p.roster == p.n else f" of a roster of {p.roster}"
-    each = "" if p.quorum is None else f" a PREPARE, which 2^{p.bits - p.sigma} of a run add up to 2^-{p.sigma}"
-    rows: list[tuple[str, str, str]] = [
-        ("parties", f"n = {p.n}", f"asked in one round{roster}"),
-        ("graph", p.graph, _GRAPHS[p.graph]),
-        ("neighbours", f"k = {p.k}", "hold a party's shares and share a mask with it"),
-        ("threshold", f"t = {p.t}", "shares rebuild a secret; with fewer nothing about it is known"),
-        ("corrupt", f"C = {p.corrupt}", f"of them may work with the coordinator (gamma = {p.gamma:g}, rounded up)"),
-        ("dropouts", f"D = {p.dropouts}", f"of them may vanish at any step (delta = {p.delta:g}, rounded down)"),
-        ("survivors", f"{p.min_survivors}", "are left at least, and the round still finishes"),
-        ("secrecy fails", _chance(p.log2_secrecy), f"too many corrupt neighbours; allowed 2^-{p.bits + 1}{each}"),
-        ("round fails", _chance(p.log2_correctness), f"somebody keeps fewer than t neighbours; allowed 2^-{p.eta}"),
-    ]
-    if p.quorum is None:
-        allowed = f"allowed 2^-{p.bits + 1}"
-        rows.insert(-1, ("graph breaks", _chance(p.log2_connectivity), f"the sum falls into smaller ones; {allowed}"))
-    else:
-        rows.append(("signatures", f"{p.quorum}", "under one list of survivors before anybody unmasks"))
-    if p.honest_floor is not None:
-        chance = "" if p.graph == "complete" else f", but for 2^-{p.bits + 1}"
-        rows.append(("honest inputs", f"> {p.honest_floor}", f"s*: in any sum that can be revealed, whoever drops{chance}"))
-    rows.append(("masks", f"{cost['masks_per_party']}", "that a party expands and adds: one a partner and its own"))
-    if "upload_bytes" in cost:
-        share = cost["upload_bytes"] * 8 / cost["params"] if cost["params"] else 0.0
-        rows.append(("upload", f"{cost['upload_bytes']:,} B", f"per party and round, {share:.2f} bits a parameter"))
-    names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
-    lines = (f"  {name:<{names}}  {value:>{values}}  {words}" for name, value, words in rows)
-    return "\n".join([f"A {p.mode.value} coordinator and {p.n} parties", *lines, "", *_steps(cost)])
-
-
-def _steps(cost: dict[str, Any]) -> Iterator[str]:
-    """The bytes of each step."""
-    remarks = {
-        "JOIN": "once per epoch",
-        "PREPARE": f"in an epoch's first round {cost['directory_bytes']:,} B more to it, everybody's JOIN",
-        "TRAIN": "and the model to it" if "params" in cost else "and the model to it, the masked vector from it",
-    }
-    yield f"  {'step':<8}  {'to a party':>15}  {'from a party':>15}"
-    for step in cost["steps"]:
-        line = f"  {step['name']:<8}  {step['down_bytes']:>13,} B  {step['up_bytes']:>13,} B  {remarks.get(step['name'], '')}"
-        yield line.rstrip()
-
-
-def _chance(log2_probability: float) -> str:
-    return "never" if log2_probability == -inf else f"2^{log2_probability:.1f}"

@@ -1,4 +1,4 @@
-"""What a round costs one party: the bytes of each step, counted on messages of the real codec, and the masks that it expands.
+"""What a round costs: the bytes of each step for one party, counted on messages of the real codec, the masks that it expands, and time.
 
 Not counted: Flower's own framing, the model that travels to the party, and the names of tensors and metrics.
 """
@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stfed.bench.rates import Rates
     from stfed.encoding import EncodingPlan
+    from stfed.encoding.rotation import Rotation
     from stfed.secagg.messages import Message, Prepare, TrainRequest
     from stfed.secagg.params import Parameters
 
@@ -135,6 +138,44 @@ def _train(parameters: Parameters, alive: int) -> TrainRequest:
     if parameters.graph != "k-out":
         return m.TrainRequest(header=header, alive=tuple(range(alive)), deliveries=deliveries)
     return m.DrawnTrainRequest(header=header, alive=tuple(range(alive)), deliveries=deliveries, dealers=tuple(range(k)))
+
+
+def seconds(parameters: Parameters, plan: EncodingPlan, rates: Rates) -> dict[str, float]:
+    """Estimates of a round's time on one core of this machine; training, network and Flower's own work are not in them.
+
+    Args:
+        parameters: of the cohort.
+        plan: how its vectors are encoded.
+        rates: this machine's, with the vector's of this encoding (`rates_for`).
+
+    Returns:
+        party, party_first (the first round of an epoch, in which keys are agreed on), coordinator, and coordinator_drops, if as many drop
+        as the plan allows for.
+    """
+    # Work on a vector is by its values, of whatever width; a keystream is as wide as the lane that they lie in.
+    words, added = plan.vector_length, masks(parameters)
+    rates = replace(rates, mask_ns=rates.mask_ns * plan.lane.itemsize / 4)
+    return {
+        "party": rates.party_s(parameters, words, added, first=False),
+        "party_first": rates.party_s(parameters, words, added, first=True),
+        "coordinator": rates.coordinator_s(parameters, words, added),
+        "coordinator_drops": rates.coordinator_s(parameters, words, added, dropped=parameters.dropouts),
+    }
+
+
+@lru_cache(maxsize=64)
+def _vector_ns(ring_bits: int, rotation: Rotation | None) -> tuple[float, float, float]:
+    from stfed.bench.rates import vector_ns
+
+    return vector_ns(ring_bits=ring_bits, rotation=rotation)
+
+
+def rates_for(plan: EncodingPlan, rates: Rates) -> Rates:
+    """This machine's rates with those of encoding, summing and decoding for this plan's ring and rotation: packed bits cost more."""
+    if plan.ring_bits == 32 and plan.rotation is None:
+        return rates
+    encode_ns, sum_ns, decode_ns = _vector_ns(plan.ring_bits, plan.rotation)
+    return replace(rates, encode_ns=encode_ns, sum_ns=sum_ns, decode_ns=decode_ns)
 
 
 def directory_bytes(parameters: Parameters, joined_bytes: int) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stfed.cli import note
-from stfed.cli.options import print_json
-from stfed.cli.passphrases import add_passphrase_file
+from stfed.cli.options import add_json, print_json
+from stfed.cli.party import add_party, node_config, read_party, start_command
 from stfed.cli.policyview import facts, lines, warnings
 from stfed.errors import LocalError
 
@@ -27,17 +26,25 @@ def register(commands: Commands) -> None:
     policy = commands.add_parser(
         "policy",
         help="write and check what a party agrees to",
-        description="Writes and checks a party's policy: a TOML file with what a coordinator may ask for, read at every message.",
-        epilog="example: stfed policy init policy.toml --model model.safetensors",
-        allow_abbrev=False,
+        description="Writes and checks a party's policy: a TOML file with what a coordinator may ask for, read at every message. Only its "
+        "owner and root may be able to write to it, and no coordinator ever sees it.",
+        examples=(
+            ("stfed policy init policy.toml --model model.safetensors", "start with the defaults"),
+            ("stfed policy check policy.toml --roster roster.toml", "what it means for the parties on a roster"),
+        ),
     )
     verbs = policy.add_subparsers(title="commands", metavar="COMMAND", required=True)
     init = verbs.add_parser(
         "init",
         help="write a policy with the defaults, and what each setting means",
         description="Writes a policy with the defaults, and what each setting means. Edit it, and check it.",
-        epilog="example: stfed policy init policy.toml --model model.safetensors",
-        allow_abbrev=False,
+        reads="the header of MODEL",
+        writes="FILE, which only you can change",
+        never="overwrites a file",
+        examples=(
+            ("stfed policy init policy.toml --model model.safetensors", "only for models with the tensors of this one"),
+            ("stfed policy init policy.toml --mode semi-honest", "for a coordinator that is trusted to follow the protocol"),
+        ),
     )
     init.add_argument("file", type=Path, metavar="FILE", help="where to write it; never overwritten")
     init.add_argument("--mode", choices=MODES, default=MODES[0], help="what the coordinator is trusted with (default malicious)")
@@ -48,14 +55,19 @@ def register(commands: Commands) -> None:
         help="say in words what a policy means; with a roster and an identity, whether this party is ready",
         description="Says in words what a policy means. With a roster and an identity it checks everything that a party needs, as the "
         "party itself does at every message, and prints how its node is started.",
-        epilog="example: stfed policy check policy.toml --roster roster.toml --identity party.key",
-        allow_abbrev=False,
+        reads="the policy, the roster and the party's secret key file",
+        never="changes a file, connects to anything, or starts a node",
+        examples=(
+            ("stfed policy check policy.toml", "in words"),
+            (
+                "stfed policy check policy.toml --roster roster.toml --identity party.key",
+                "is this party ready, and how is its node started?",
+            ),
+        ),
     )
-    check.add_argument("file", type=Path, metavar="FILE", help="the policy")
-    check.add_argument("--roster", type=Path, metavar="FILE", help="count the parties of this roster")
-    check.add_argument("--identity", type=Path, metavar="KEY", help="the party's secret key file, to be looked up in the roster")
-    add_passphrase_file(check)
-    check.add_argument("--json", action="store_true", help="print one JSON object")
+    check.add_argument("policy", type=Path, metavar="FILE", help="the policy")
+    add_party(check, policy=False, state=False)
+    add_json(check)
     check.set_defaults(handler=_check, wrong=check.error)
 
 
@@ -100,12 +112,12 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.identity:
         policy, members, ready = _ready(arguments)
     else:
-        policy, members, ready = read_policy(arguments.file, mode=_mode(arguments.roster)), _size(arguments.roster), {}
+        policy, members, ready = read_policy(arguments.policy, mode=_mode(arguments.roster)), _size(arguments.roster), {}
     found = facts(policy, members) | ready
     if arguments.json:
         print_json(found | {"notes": list(warnings(policy))})
         return 0
-    for line in lines(arguments.file, found):
+    for line in lines(arguments.policy, found):
         print(line)
     for text in warnings(policy):
         note(text)
@@ -128,19 +140,6 @@ def _size(roster: Path | None) -> int | None:
 
 def _ready(arguments: argparse.Namespace) -> tuple[Policy, int | None, dict[str, Any]]:
     """Everything that the party reads at a message, read in the same way; and how its node is told where to find it."""
-    from flwr.app import Context, RecordDict
-
-    from stfed.flower.party_config import IDENTITY, PASSPHRASE_FILE, POLICY, ROSTER, party_config
-
-    options = {
-        "--policy": (POLICY, arguments.file),
-        "--identity": (IDENTITY, arguments.identity),
-        "--passphrase-file": (PASSPHRASE_FILE, arguments.passphrase_file),
-        "--roster": (ROSTER, arguments.roster),
-    }
-    given = {option: (key, str(path.absolute())) for option, (key, path) in options.items() if path is not None}
-    config = dict(given.values())
-    found = party_config(Context(0, 0, dict(config), RecordDict(), {}))
-    words = [word for option, (_, path) in given.items() for word in (option, path)]
+    found = read_party(arguments)
     members = None if found.roster is None else len(found.roster)
-    return found.policy, members, {"node_config": config, "command": shlex.join(["stfed", "supernode", *words])}
+    return found.policy, members, {"node_config": node_config(arguments), "command": start_command(arguments)}

@@ -20,7 +20,7 @@ def show(arguments: argparse.Namespace) -> int:
 
     facts = _facts(Roster.read(arguments.file))
     if arguments.json:
-        print_json(facts)
+        print_json({"file": str(arguments.file), **facts})
     else:
         print("\n".join(_lines(facts)))
     return 0
@@ -33,8 +33,12 @@ def check(arguments: argparse.Namespace) -> int:
 
     roster, public = Roster.read(arguments.file), read_public_keys(arguments.key)
     keys = [key for key in (public.recipient, public.verifier) if key]
-    for member in dict.fromkeys(roster.check(key, arguments.role, arguments.at or datetime.now(UTC)).name for key in keys):
-        print(member)
+    at = arguments.at or datetime.now(UTC)
+    members = list(dict.fromkeys(roster.check(key, arguments.role, at).name for key in keys))
+    if arguments.json:
+        print_json({"file": str(arguments.file), "key": str(arguments.key), "role": arguments.role, "at": _time(at), "members": members})
+    else:
+        print("\n".join(members))
     return 0
 
 

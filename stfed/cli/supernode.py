@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stfed.cli import note
-from stfed.cli.passphrases import add_passphrase_file
+from stfed.cli.party import add_party, node_config
 from stfed.errors import LocalError, shown
 
 if TYPE_CHECKING:
@@ -24,16 +23,20 @@ def register(commands: Commands) -> None:
         help="start Flower's SuperNode with this node's own ClientApp",
         description="Checks that this node is fit to take part, says what it agrees to, and becomes Flower's SuperNode, which then runs "
         "the ClientApp that is installed here, and no code that a run brings along. What follows -- goes to flower-supernode.",
-        epilog="example: stfed supernode --app hospital.client_app:app --policy policy.toml --identity party.key --roster roster.toml "
-        "-- --superlink fl.example.org:9092 --root-certificates ca.crt --auth-supernode-private-key node.key",
-        allow_abbrev=False,
+        reads="the party's policy, secret key and roster, now and again at every message",
+        writes="the party's state, and launchers beside it while the node runs",
+        never="runs code that came from the coordinator, or listens: a node only connects outwards",
+        examples=(
+            (
+                "stfed supernode --app hospital.client_app:app --policy policy.toml --identity party.key --roster roster.toml "
+                "-- --superlink fl.example.org:9092 --root-certificates ca.crt --auth-supernode-private-key node.key",
+                "a hospital's node, with TLS and a key that the SuperLink knows",
+            ),
+            ("stfed supernode --app hospital.client_app:app --check -- --superlink 127.0.0.1:9092 --insecure", "only check; start nothing"),
+        ),
     )
     parser.add_argument("--app", required=True, metavar="MODULE:APP", help="the ClientApp, from a package that is installed here")
-    parser.add_argument("--policy", type=Path, metavar="FILE", help="what this party agrees to; without it, the defaults")
-    parser.add_argument("--identity", type=Path, metavar="KEY", help="this party's secret key file")
-    add_passphrase_file(parser)
-    parser.add_argument("--roster", type=Path, metavar="FILE", help="who may take part")
-    parser.add_argument("--state-dir", type=Path, metavar="FOLDER", help="where the party keeps its state (~/.local/state/stfed)")
+    add_party(parser.add_argument_group("this party"))
     parser.add_argument("--node-config", metavar="TEXT", help="more of the node's config: KEY=VALUE ..., or a TOML file, as in Flower")
     parser.add_argument("--check", action="store_true", help="only check; start nothing")
     parser.add_argument("arguments", nargs="*", metavar="-- OPTION", help="for flower-supernode")
@@ -63,23 +66,13 @@ def _node_config(arguments: argparse.Namespace) -> dict[str, Any]:
     import click
     from flwr.common.config import parse_config_args
 
-    from stfed.flower.nodecheck import STATE_DIR
-    from stfed.flower.party_config import IDENTITY, PASSPHRASE_FILE, POLICY, ROSTER
-
     try:
         config = parse_config_args(None if arguments.node_config is None else [arguments.node_config])
     except (click.ClickException, ValueError) as error:
         raise LocalError(
             f"the node's config cannot be read: {shown(arguments.node_config)}", hint="write KEY=VALUE ..., with text in double quotes"
         ) from error
-    options = {
-        POLICY: arguments.policy,
-        IDENTITY: arguments.identity,
-        PASSPHRASE_FILE: arguments.passphrase_file,
-        ROSTER: arguments.roster,
-        STATE_DIR: arguments.state_dir,
-    }
-    given = {key: str(path.absolute()) for key, path in options.items() if path is not None}
+    given = node_config(arguments)
     if twice := sorted(given.keys() & config.keys()):
         raise LocalError(f"{twice[0]} is given twice, as an option and in --node-config", hint="give it once")
     return config | given

@@ -207,4 +207,4 @@ def test_cosign_follows_a_log_and_only_one_history(tmp_path: Path, capsys: pytes
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("log", "verify", "checkpoint", "cosign", "prove", "check"):
-        assert f"usage: stfed audit {command}" in done(capsys, "audit", command, "--help")[0]
+        assert f"Usage: stfed audit {command}" in done(capsys, "audit", command, "--help")[0]

@@ -1,4 +1,4 @@
-"""docs/cli.md names every command and every option, and its blocks run; and the story that the README tells."""
+"""docs/cli.md says what the parsers say, and its blocks run."""
 
 from __future__ import annotations
 
@@ -13,53 +13,58 @@ from pathlib import Path
 import pytest
 
 from stfed import cli
+from stfed.cli.codes import MEANINGS
+from stfed.cli.parser import Parser, commands_of
+from tests.cli import page
 from tests.cli.commands import ROOT
 
 PAGE = (ROOT / "docs" / "cli.md").read_text()
 
 
-def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+def parsers(parser: Parser) -> Iterator[Parser]:
     """A parser and those of its commands."""
     yield parser
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for command in action.choices.values():
-                yield from parsers(command)
+    for command in commands_of(parser).values():
+        yield from parsers(command)
 
 
-def section(parser: argparse.ArgumentParser) -> str:
-    """The part of the page that is about a command: those options that mean the same everywhere, and the section that shows its name."""
-    shared, *sections = re.split(r"^## ", PAGE[PAGE.index("## What options mean") :], flags=re.MULTILINE)[1:]
-    words = parser.prog.split()
-    place = f"`stfed {words[1]}" if len(words) > 1 else ""
-    return shared + "".join(text for text in sections if place in text)
+def test_the_page_says_what_the_parsers_say() -> None:
+    """Once for each command; `python -m tests.cli.page` writes these parts anew."""
+    assert sorted(page.named(PAGE)) == sorted(commands_of(cli.make_parser()))
+    assert page.made(PAGE) == PAGE
 
 
-def test_every_command_and_option_is_on_the_page() -> None:
-    found = list(parsers(cli._parser()))
-    assert len(found) > 25
+def test_the_page_has_every_option_of_every_command() -> None:
+    """Asked of the page itself, whatever made it."""
+    sections = dict(re.findall(r"^###+ (stfed [a-z ]+)\n(.*?)(?=^#|^<!-- end)", PAGE, re.MULTILINE | re.DOTALL))
+    found = list(parsers(cli.make_parser()))[1:]
+    assert len(found) > 35
     for parser in found:
-        *_, name = parser.prog.split()
-        text = section(parser)
-        assert re.search(rf"`(stfed )?([a-z]+ )?{name}[ `]", text), parser.prog
+        text = sections[parser.prog]
         for option in (option for action in parser._actions for option in action.option_strings if option.startswith("--")):
-            assert option in ("--help", "--version") or f"`{option}" in text or f" {option}" in text, f"{parser.prog} {option}"
+            assert option == "--help" or f"| `{option}" in text, f"{parser.prog} {option}"
 
 
-def test_every_option_on_the_page_exists() -> None:
-    known = {option for parser in parsers(cli._parser()) for action in parser._actions for option in action.option_strings}
-    assert set(re.findall(r"--[a-z][a-z-]+", PAGE)) <= known
+def test_every_option_in_the_prose_exists() -> None:
+    prose = re.sub(r"<!-- commands.*?<!-- end -->", "", PAGE, flags=re.DOTALL)
+    known = {option for parser in parsers(cli.make_parser()) for action in parser._actions for option in action.option_strings}
+    assert set(re.findall(r"--[a-z][a-z-]+", prose)) <= known
+
+
+def test_the_variables_on_the_page_are_those_of_the_help() -> None:
+    table = PAGE[PAGE.index("## Environment") : PAGE.index("## What options mean")]
+    (rows,) = (rows for title, rows in cli.make_parser().manual.sections if title == "environment")
+    named = re.findall(r"`([A-Z_]+)`", "".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE)))
+    assert named == ", ".join(name for name, _ in rows).split(", ")
 
 
 def test_the_codes_on_the_page_are_the_codes() -> None:
-    codes = set(re.findall(r"^\| ([\d, ]+) \|", PAGE, flags=re.MULTILINE))
-    assert codes == {str(code) for code in (cli.OK, cli.FAILED, cli.USAGE, cli.NO_KEY, cli.UNBELIEVED, cli.FORBIDDEN)} | {
-        f"{cli.INTERRUPTED}, {cli.BROKEN_PIPE}"
-    }
+    codes = set(re.findall(r"^\| ([\d, ]+) \|", PAGE[: PAGE.index("## Environment")], flags=re.MULTILINE))
+    assert codes == {code for code, _ in MEANINGS}
 
 
 def test_every_option_has_help() -> None:
-    for parser in parsers(cli._parser()):
+    for parser in parsers(cli.make_parser()):
         for action in parser._actions:
             assert action.help or isinstance(action, argparse._SubParsersAction), f"{parser.prog} {action.dest}"
 

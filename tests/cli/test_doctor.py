@@ -89,6 +89,33 @@ def test_versions_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert levels["no differential privacy, and what it costs: absent is not installed"][0] == "note"
 
 
+@pytest.mark.parametrize(
+    ("needed", "installed", "fits"),
+    [
+        ("a>=1.26,<2", "1.26", True),
+        ("a>=1.26,<2", "1.9.0", False),  # as text it would fit
+        ("a>=1.26,<2", "2.0.dev1", False),
+        ("a>=1.26,<3", "2.0rc1", True),  # somebody chose to install it
+        ("a~=1.4.2", "1.4.9", True),
+        ("a~=1.4.2", "1.5", False),
+        ("a!=1.5", "1.5.0", False),
+        ("a==1.5.*", "1.5.7+cpu", True),
+        ("a>=2.13", "2.13.0+cpu", True),
+        ("a>=1", "0!1.0", True),
+        ("a", "7", True),
+        ("a>=9; sys_platform == 'nowhere'", "7", None),
+        ("a>=9; extra == 'dev'", "7", None),
+    ],
+)
+def test_versions_are_compared_as_python_packages_are(
+    needed: str, installed: str, fits: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkup, "requires", lambda _: [needed])
+    monkeypatch.setattr(checkup, "version", lambda name: "0.1.0" if name == "stfed" else installed)
+    found = [finding.level for finding in checkup.software()][2:]
+    assert found == ([] if fits is None else ["ok" if fits else "problem"])
+
+
 def missing(name: str) -> str:
     raise checkup.PackageNotFoundError(name)
 

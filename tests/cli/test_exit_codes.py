@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from stfed import audit, cli, keys, sealed
+from stfed.cli import codes
+from stfed.cli.messages import failure
 from stfed.crypto.identity import BadSignatureError
 from stfed.errors import DecodeError, LocalError, MalformedError, SealError, StfedError
 from tests.cli.commands import ROOT
@@ -46,7 +48,7 @@ def test_an_error_has_its_code(error: StfedError, code: int, monkeypatch: pytest
 
 
 def test_every_name_in_the_table_is_an_error_of_ours() -> None:
-    assert set(cli._CODES) <= {type(error).__name__ for error, _ in CODES}
+    assert set(codes.CODES) <= {type(error).__name__ for error, _ in CODES}
 
 
 def test_hints_name_options_in_place_of_arguments(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,7 +57,7 @@ def test_hints_name_options_in_place_of_arguments(capsys: pytest.CaptureFixture[
     hints = re.findall(r'hint=f?"([^"]*=\.\.\.[^"]*)"', source)
     assert len(hints) > 3
     for hint in hints:
-        cli._report("x", hint)
+        failure("x", hint)
         assert "=..." not in capsys.readouterr().err, hint
 
 

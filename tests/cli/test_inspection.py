@@ -59,6 +59,7 @@ def test_verify_proves_who_sealed_the_file_or_fails(tmp_path: Path, capsys: pyte
     facts, info = json.loads(out), sealed.inspect(path)
     assert err == ""
     assert facts == {
+        "file": str(path),
         "time": facts["time"],
         "signer": fingerprint(tmp_path / "alice.pub", "signing"),
         "member": None,

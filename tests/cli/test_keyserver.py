@@ -9,6 +9,7 @@ import pytest
 import safetensors.numpy
 
 from stfed import cli
+from stfed.cli.codes import FORBIDDEN
 from stfed.keys.keyfile import read_public_keys
 from stfed.sealed.numpy import load
 from tests.keyserver.world import ALICE, TENSORS, House, roster, running, sealed
@@ -58,7 +59,7 @@ def test_from_the_command_line_alone(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert (tmp_path / "back").read_bytes() == plain.read_bytes()
         assert run("roster", "revoke", roster_file, "ann", "--reason", "laptop stolen") == 0
         capsys.readouterr()
-        assert run(*asking, "evaluation", "--out", tmp_path / "again") == cli.FORBIDDEN
+        assert run(*asking, "evaluation", "--out", tmp_path / "again") == FORBIDDEN
         assert "your signing key is revoked" in capsys.readouterr().err
         assert not (tmp_path / "again").exists()
     assert run("audit", "log", folder / "audit.db", "--json") == 0

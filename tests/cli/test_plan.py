@@ -1,25 +1,23 @@
-"""`stfed plan`, and the manners of the command line that every command shares."""
+"""`stfed plan`."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
-from importlib import import_module
+from math import comb
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from stfed import __version__
-from stfed.cli import COMMANDS, main
+from stfed.bench import rates
+from stfed.bench.rates import Rates
+from stfed.cli import main
 from stfed.cli.plan import MODES
-from stfed.cli.plancost import directory_bytes, masks, plan_of, steps
+from stfed.cli.plancost import directory_bytes, masks, plan_of, rates_for, seconds, steps
+from stfed.cli.planview import duration, odds
 from stfed.encoding import Vector
-from stfed.errors import PeerError
 from stfed.keys import Member, Role, SigningKey
 from stfed.secagg.drawn import draw_holders
 from stfed.secagg.params import Mode, Parameters, choose
@@ -30,12 +28,21 @@ ROOT = Path(__file__).parent.parent.parent
 KEYS = [
     *("n", "k", "t", "mode", "graph", "gamma", "delta", "roster", "corrupt", "dropouts", "sigma", "eta"),
     *("log2_secrecy", "log2_connectivity", "log2_correctness", "min_survivors", "quorum", "honest_floor"),
+    *("floor", "drop_rate", "log2_failure"),
     *("steps", "directory_bytes", "masks_per_party"),
 ]
+BOUNDS = ("log2_secrecy", "log2_connectivity", "log2_correctness")
+RATES = Rates(*(float(2**at) for at in range(15)))
+"""Each so much larger than the one before that none can stand for another."""
+
+
+def plan(*arguments: str) -> int:
+    """The command, without the second that measuring this machine takes."""
+    return main(["plan", *arguments, "--no-measure"])
 
 
 def plan_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    assert main(["plan", *arguments, "--json"]) == 0
+    assert plan(*arguments, "--json") == 0
     output = capsys.readouterr()
     assert output.err == ""
     facts: dict[str, Any] = json.loads(output.out)
@@ -44,7 +51,7 @@ def plan_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, 
 
 def test_the_numbers_of_a_thousand_parties(capsys: pytest.CaptureFixture[str]) -> None:
     facts = plan_json(capsys, "--parties", "1000", "--gamma", "0.05", "--delta", "0.05")
-    assert list(facts) == KEYS
+    assert list(facts) == [*KEYS, "seconds"]
     assert (facts["k"], facts["t"], facts["mode"], facts["graph"]) == (34, 18, "semi-honest", "harary")
     assert (facts["corrupt"], facts["dropouts"], facts["min_survivors"]) == (50, 50, 950)
     assert (facts["gamma"], facts["delta"], facts["quorum"], facts["honest_floor"]) == (0.05, 0.05, None, None)
@@ -92,7 +99,8 @@ def test_the_roster_may_be_a_file(capsys: pytest.CaptureFixture[str], tmp_path: 
 
 def test_what_cannot_fail_is_null(capsys: pytest.CaptureFixture[str]) -> None:
     facts = plan_json(capsys, "--parties", "10")
-    assert [facts[key] for key in KEYS if key.startswith("log2")] == [None] * 3
+    assert [facts[key] for key in BOUNDS] == [None] * 3
+    assert plan_json(capsys, "--parties", "10", "--drop-rate", "0")["log2_failure"] is None
 
 
 def test_graph_and_roster_are_passed_on(capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +117,7 @@ def test_shares_are_exact_and_may_be_ratios(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(("bits", "vector_bytes"), [("32", 4_000_004), ("20", 2_500_003), ("9", 1_125_002)])
 def test_the_cost_of_a_round(capsys: pytest.CaptureFixture[str], bits: str, vector_bytes: int) -> None:
     facts = plan_json(capsys, "--parties", "10", "--params", "1000001", "--ring-bits", bits)
-    assert list(facts) == [*KEYS, "params", "ring_bits", "vector_bytes", "upload_bytes"]
+    assert list(facts) == [*KEYS, "params", "ring_bits", "vector_bytes", "upload_bytes", "seconds"]
     assert vector_bytes < facts["vector_bytes"] < vector_bytes + 1000  # weight and metrics
     assert facts["masks_per_party"] == 10
     without = plan_json(capsys, "--parties", "10", "--ring-bits", bits)
@@ -134,13 +142,13 @@ def test_the_bytes_are_those_of_a_round(parameters: Parameters) -> None:
     n = parameters.n
     policy = Policy(mode=parameters.mode, gamma=parameters.gamma, delta=parameters.delta)
     protocol = LocalProtocol(n, policy, seed="plan")
-    plan = plan_of(n, 50, 24)
-    size, wide = plan.vector_length, plan.wide_length
-    protocol.sum_round(plan, parameters, lambda _: Vector(np.zeros(size, plan.lane), np.zeros(wide, np.uint32)))
+    encoding = plan_of(n, 50, 24)
+    size, wide = encoding.vector_length, encoding.wide_length
+    protocol.sum_round(encoding, parameters, lambda _: Vector(np.zeros(size, encoding.lane), np.zeros(wide, np.uint32)))
     crossed: Counter[tuple[str, str]] = Counter()
     for name, direction, _, data in protocol.log:
         crossed[name, direction] += len(data)
-    found = steps(parameters, plan)
+    found = steps(parameters, encoding)
     assert [step.name.lower() for step in found] == list(dict.fromkeys(name for name, _ in crossed))
     for step in found:
         first = directory_bytes(parameters, found[0].up_bytes) if step.name == "PREPARE" else 0
@@ -158,7 +166,6 @@ def test_the_masks_of_a_party_that_drew_its_share_holders() -> None:
 
 def test_the_table_explains_each_number(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [
-        "plan",
         "--parties",
         "1000",
         "--gamma",
@@ -172,7 +179,7 @@ def test_the_table_explains_each_number(capsys: pytest.CaptureFixture[str]) -> N
         "--ring-bits",
         "20",
     ]
-    assert main(arguments) == 0
+    assert plan(*arguments) == 0
     output = capsys.readouterr()
     assert output.err == ""
     assert "graph breaks" not in output.out  # the alpha bound is asked for in its place
@@ -182,13 +189,13 @@ def test_the_table_explains_each_number(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_the_table_says_never_where_nothing_is_left_to_chance(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", "--parties", "10", "--roster", "40"]) == 0
+    assert plan("--parties", "10", "--roster", "40") == 0
     output = capsys.readouterr().out
     assert output.count(" never ") == 3
     assert "the masked vector from it" in output
     assert "of a roster of 40" in output
     assert "upload" not in output
-    assert main(["plan", "--parties", "10", "--params", "0"]) == 0
+    assert plan("--parties", "10", "--params", "0") == 0
 
 
 @pytest.mark.parametrize(
@@ -215,105 +222,8 @@ def test_what_is_refused_goes_to_stderr_with_a_hint_and_exits_1(
     assert second.startswith("hint: ")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "error"),
-    [
-        ([], "the following arguments are required: COMMAND"),
-        (["--vers"], "the following arguments are required: COMMAND"),
-        (["fly"], "argument COMMAND: invalid choice: 'fly'"),
-        (["plan"], "the following arguments are required: --parties"),
-        (["plan", "--parties", "ten"], "argument --parties: invalid int value: 'ten'"),
-        (["plan", "--parties", "10", "--gamma", "some"], "argument --gamma: 'some' is no share"),
-        (["plan", "--parties", "10", "--gamma", "1/0"], "argument --gamma: '1/0' is no share"),
-        (["plan", "--parties", "10", "--graph", "ring"], "argument --graph: invalid choice: 'ring'"),
-        (["plan", "--parties", "10", "--mode", "honest"], "argument --mode: invalid choice: 'honest'"),
-        (["plan", "--part", "10"], "the following arguments are required: --parties"),
-    ],
-)
-def test_wrong_usage_exits_2(capsys: pytest.CaptureFixture[str], arguments: list[str], error: str) -> None:
-    assert main(arguments) == 2
-    output = capsys.readouterr()
-    assert output.out == ""
-    first, second = output.err.splitlines()
-    assert first.startswith(f"error: {error}")
-    assert second == f"hint: see {'stfed plan' if arguments[:1] == ['plan'] else 'stfed'} --help"
-
-
-def test_help_and_version_exit_0(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"stfed {__version__}\n"
-    assert main(["--help"]) == 0
-    assert "plan" in capsys.readouterr().out
-    assert main(["plan", "--help"]) == 0
-
-
 def test_the_modes_are_the_librarys() -> None:
     assert tuple(mode.value for mode in Mode) == MODES
-
-
-def test_every_command_module_registers() -> None:
-    assert "plan" in COMMANDS
-    assert all(callable(import_module(f"stfed.cli.{name}").register) for name in COMMANDS)
-
-
-def raising(error: BaseException) -> Any:
-    def run(_arguments: object) -> int:
-        raise error
-
-    return run
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "stderr"),
-    [
-        (PeerError("the coordinator lied", party="c", hint="leave"), 1, "error: the coordinator lied\nhint: leave\n"),
-        (PeerError("the coordinator lied"), 1, "error: the coordinator lied\n"),
-        (FileNotFoundError(2, "No such file or directory", "x.key"), 1, "error: x.key: No such file or directory\n"),
-        (OSError("disk on fire"), 1, "error: disk on fire\n"),
-        (KeyboardInterrupt(), 130, ""),
-    ],
-)
-def test_errors_become_lines_and_codes(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, stderr: str
-) -> None:
-    monkeypatch.setattr(import_module("stfed.cli.plan"), "_plan", raising(error))
-    assert main(["plan", "--parties", "10"]) == code
-    assert capsys.readouterr().err == stderr
-
-
-def test_a_bug_is_not_dressed_up_as_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_module("stfed.cli.plan"), "_plan", raising(AssertionError("state")))
-    with pytest.raises(AssertionError):
-        main(["plan", "--parties", "10"])
-
-
-def stfed(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "stfed", *arguments], cwd=ROOT, text=True, timeout=60, check=False, **options)
-
-
-def test_the_real_process() -> None:
-    done = stfed("plan", "--parties", "1000", "--gamma", "0.05", "--delta", "0.05", "--json", capture_output=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout)["k"] == 34
-    refused = stfed("plan", "--parties", "1", capture_output=True)
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith("error: n = 1")
-
-
-def test_a_reader_that_went_away_is_no_error() -> None:
-    read_end, write_end = os.pipe()
-    os.close(read_end)
-    try:
-        done = stfed("plan", "--parties", "10", stdout=write_end, stderr=subprocess.PIPE)
-    finally:
-        os.close(write_end)
-    assert (done.returncode, done.stderr) == (141, "")
-
-
-def test_help_imports_nothing_heavy() -> None:
-    code = "import sys; from stfed.cli import main; main(['--help']); print(sorted({'numpy', 'flwr', 'torch', 'rich'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_value_bits_take_the_smallest_ring_for_the_cohort(capsys: pytest.CaptureFixture[str]) -> None:
@@ -323,3 +233,125 @@ def test_value_bits_take_the_smallest_ring_for_the_cohort(capsys: pytest.Capture
         assert 0 < facts["vector_bytes"] - 100_000 * ring_bits // 8 < 1000
     assert main(["plan", "--parties", "10", "--ring-bits", "20", "--value-bits", "8"]) == 2
     assert "not allowed with" in capsys.readouterr().err
+
+
+def test_several_values_are_rows_of_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan("--parties", "10,50,100-300:100", "--delta", "0.05,0.1", "--params", "1000", "--drop-rate", "0.02") == 0
+    output = capsys.readouterr().out
+    assert output.startswith("A semi-honest coordinator, gamma = 0.1, params = 1,000\n")
+    head, *rows = (line.split() for line in output.split("\n\n")[1].splitlines())
+    assert head[:2] == ["n", "delta"]
+    assert "gamma" not in head
+    assert [row[:2] for row in rows] == [[str(n), delta] for n in (10, 50, 100, 200, 300) for delta in ("0.05", "0.1")]
+    assert "with probability 0.02" in output
+    assert max(map(len, output.splitlines())) <= 120
+
+
+def test_what_has_no_plan_does_not_hide_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--parties", "2,10", "--mode", "malicious")
+    assert plan(*arguments) == 0
+    output = capsys.readouterr().out
+    assert "n = 2: no threshold fits" in output
+    assert " complete " in output
+    facts = plan_json(capsys, *arguments)["plans"]
+    assert [sorted(facts[0]), facts[1]["k"]] == [["delta", "gamma", "n", "refused"], 9]
+    assert plan("--parties", "2,3", "--mode", "malicious", "--gamma", "0.4") == 1  # none at all
+    assert "n = 3: " in capsys.readouterr().out
+
+
+def test_a_row_is_the_plan_that_is_asked_for_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    one = plan_json(capsys, "--parties", "50", "--params", "1000")
+    assert plan_json(capsys, "--parties", "10,50", "--params", "1000")["plans"][1] == one
+
+
+@pytest.mark.parametrize("given", ["", "10,", "5-2", "1-2000", "10-20:0", "10:20", "1.5", "0x10"])
+def test_what_is_no_list_of_numbers_is_wrong_usage(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--parties", given]) == 2
+    assert "argument --parties: " in capsys.readouterr().err
+
+
+def test_too_many_plans_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan("--parties", "1-100", "--params", "1-100") == 1
+    assert "error: 10000 plans" in capsys.readouterr().err
+
+
+def test_how_likely_a_round_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = plan_json(capsys, "--parties", "10", "--drop-rate", "1/2")
+    # t = 5 of 9: six or more have to stay.
+    assert 2.0 ** facts["log2_failure"] == pytest.approx(sum(comb(10, stay) for stay in range(6)) / 2**10)
+    assert facts["drop_rate"] == 0.5
+    assert plan_json(capsys, "--parties", "10", "--delta", "0.3")["drop_rate"] == 0.15
+    assert plan("--parties", "10", "--drop-rate", "1.5") == 1
+    assert "error: a drop rate of 3/2 is no probability" in capsys.readouterr().err
+
+
+def test_the_smallest_sum_is_what_parties_insist_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan_json(capsys, "--parties", "20")["floor"] == 4  # two corrupt and two honest
+    assert plan_json(capsys, "--parties", "100")["floor"] == 90  # a ring falls apart below
+    malicious = plan_json(capsys, "--parties", "20", "--mode", "malicious")
+    assert malicious["floor"] == malicious["quorum"]
+
+
+def test_seconds_grow_with_what_there_is_to_do() -> None:
+    def of(n: int, values: int, ring_bits: int = 32, **options: Any) -> dict[str, float]:
+        return seconds(choose(n, 0.05, 0.1, **options), plan_of(n, values, ring_bits), RATES)
+
+    small, wide, many = of(10, 10**7), of(10, 2 * 10**7), of(20, 10**7)
+    assert list(small) == ["party", "party_first", "coordinator", "coordinator_drops"]
+    for key in small:
+        assert small[key] < wide[key]
+        assert small[key] < many[key]
+    # Vectors are most of it here, and twice as many values are twice as much. A lane of half the width has masks of half the length.
+    assert wide["party"] / small["party"] == pytest.approx(2, rel=0.1)
+    saved = small["party"] - of(10, 10**7, 16)["party"]
+    assert saved == pytest.approx(1e-9 * 10**7 * 10 * RATES.mask_ns / 2, rel=0.01)
+    parameters, encoding = choose(10, 0.05, 0.1), plan_of(10, 10**7, 32)
+    work = parameters, encoding.vector_length, masks(parameters)
+    assert small["party"] == RATES.party_s(*work, first=False)
+    assert small["coordinator"] == RATES.coordinator_s(*work)
+    assert small["party"] <= small["party_first"]
+    assert small["coordinator"] < small["coordinator_drops"]
+    assert of(100, 10_000, graph="sparse")["party"] < of(100, 10_000, graph="complete")["party"]
+    assert of(20, 1000)["party"] < of(20, 1000, mode=Mode.MALICIOUS)["party"]
+
+
+def test_the_rates_of_another_encoding_are_measured() -> None:
+    assert rates_for(plan_of(10, 100, 32), RATES) == RATES
+    narrow = rates_for(plan_of(10, 100, 20), RATES)
+    changed = {name for name in RATES.__dataclass_fields__ if getattr(narrow, name) != getattr(RATES, name)}
+    assert changed == {"encode_ns", "sum_ns", "decode_ns"}
+
+
+def test_this_machine_is_measured_once_and_only_for_what_can_be(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[None] = []
+
+    def measure() -> Rates:
+        asked.append(None)
+        return RATES
+
+    monkeypatch.setattr(rates, "measure", measure)
+    assert main(["plan", "--parties", "10,20", "--params", "1000"]) == 0
+    assert len(asked) == 1
+    assert "estimates for one core of this machine, without network, training" in capsys.readouterr().out
+    assert main(["plan", "--parties", "1", "--params", "1000"]) == 1
+    assert main(["plan", "--parties", "10", "--no-measure"]) == 0
+    assert len(asked) == 1
+    assert "estimates" not in capsys.readouterr().out
+
+
+def test_this_machine_is_measured_for_real(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--parties", "10", "--params", "100000"]) == 0
+    output = capsys.readouterr().out
+    assert output.count("of work in a round; ") == 2
+    assert max(map(len, output.splitlines())) <= 120
+
+
+def test_numbers_for_people() -> None:
+    assert [odds(value) for value in (None, 0.0, -1.0, -10.0, -39.9, -70.25)] == [
+        *("never", "100 %", "50 %", "1 in 1,000", "1 in 1,000,000,000,000", "2^-70.2"),
+    ]
+    assert [duration(value) for value in (2e-7, 3.14e-3, 0.5, 12.0, 90.0, 7200.0)] == [
+        *("0.2 us", "3.1 ms", "500 ms", "12 s", "1.5 min", "2 h"),
+    ]

@@ -184,7 +184,7 @@ def options(out: str) -> dict[str, str]:
     """Of the last line, which starts the node."""
     words = shlex.split(out.splitlines()[-1])
     assert words[:2] == ["stfed", "supernode"]
-    parsed = cli._parser().parse_args(words[1:])
+    parsed = cli.make_parser().parse_args(words[1:])
     given = {name: getattr(parsed, name) for name in ("policy", "identity", "roster", "passphrase_file")}
     return {name: str(path) for name, path in given.items() if path is not None}
 
