@@ -9,11 +9,12 @@ STAMP  := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-digits deploy-demo formal test check lint types bench bench-quick bench-files book vectors clean
+.PHONY: help run run-digits deploy-demo formal test check lint types hooks bench bench-quick bench-files book vectors release clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^#@ / { print "\n" substr($$0, 4) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+#@ See it run
 run: $(STAMP)  ## ten hospitals train together in secure rounds, on real data
 	$(BIN)/python -m examples.hospitals configs/quickstart.toml
 
@@ -23,9 +24,7 @@ run-digits: $(STAMP)  ## twenty parties train a CNN on real digit images
 deploy-demo: $(STAMP)  ## a SuperLink and eight SuperNodes with TLS, in malicious mode; each phase loses one; takes some minutes
 	$(BIN)/python -m examples.deployment
 
-formal: $(STAMP)  ## every schedule of a small round against a lying coordinator, in a model checker
-	$(BIN)/python -m tests.formal
-
+#@ Check a change
 # One worker more than CI has cores: tests of deployments wait for much of their time.
 test: lint types  ## everything that CI checks: lint, types, import contract, all tests, the wheel
 	$(BIN)/python -m pytest -n 3 --dist worksteal
@@ -40,6 +39,13 @@ lint: $(STAMP)  ## ruff and the import contract
 types: $(STAMP)  ## mypy --strict
 	$(BIN)/mypy
 
+formal: $(STAMP)  ## every schedule of a small round against a lying coordinator, in a model checker
+	$(BIN)/python -m tests.formal
+
+hooks: $(STAMP)  ## have git run the quick checks before every commit; needs no network
+	$(BIN)/pre-commit install
+
+#@ Measure
 bench: $(STAMP)  ## every benchmark but that of files, beside peers and limits, with targets; about forty minutes, and packages of its own
 	@$(PIP) install -c constraints.txt --editable '.[all,dev,bench]'
 	$(BIN)/python -m benchmarks
@@ -51,11 +57,16 @@ bench-files: $(STAMP)  ## sealed files beside plain and other encrypted ones; ta
 	@$(PIP) install -c constraints.txt --editable '.[torch,bench]'
 	$(BIN)/python -m benchmarks.sealed
 
+#@ Write and give away
 book: $(STAMP)  ## the documentation as a website, in build/book
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 vectors: $(STAMP)  ## write the checked-in test vectors anew
 	$(BIN)/python -m tests.vectors.generate
+
+release: $(STAMP)  ## VERSION=x.y.z: all checks, and wheel and sdist in dist/; uploads nothing, tags nothing
+	@test -n "$(VERSION)" || { echo "which one? make release VERSION=x.y.z" >&2; exit 2; }
+	$(BIN)/python -m tests.release $(VERSION)
 
 clean:  ## remove what make made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

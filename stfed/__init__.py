@@ -16,7 +16,9 @@ __version__ = "0.1.0"
 __all__ = ["SafeTensorLibrary", "__version__"]
 
 
-def __getattr__(name: str) -> object:
-    if name != "SafeTensorLibrary":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.library"), name)
+if not TYPE_CHECKING:  # type checkers would take it for a promise that every name is there
+
+    def __getattr__(name: str) -> object:
+        if name != "SafeTensorLibrary":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.library"), name)

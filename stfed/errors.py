@@ -62,7 +62,7 @@ class QuorumError(StfedError):
 
     def __init__(self, message: str, *, missing: Iterable[str] = (), hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
-        self.missing = tuple(sorted(missing))
+        self.missing: tuple[str, ...] = tuple(sorted(missing))
 
 
 class DecodeError(StfedError, ValueError):

@@ -66,7 +66,7 @@ class File:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self.size_bytes = os.fstat(descriptor).st_size
+        self.size_bytes: int = os.fstat(descriptor).st_size
 
     def read_into(self, offset: int, out: memoryview) -> None:
         """Fills `out` with what lies at `offset`; MalformedError if the file has become shorter than it was."""

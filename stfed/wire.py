@@ -40,7 +40,9 @@ class Records(Sequence[T], Generic[T]):
     def __init__(self, data: bytes, size_bytes: int, decode: Callable[[bytes], T]) -> None:
         if size_bytes < 1 or len(data) % size_bytes:
             raise LocalError(f"{len(data)} bytes are no whole number of records of {size_bytes}")
-        self.data, self.size_bytes, self._decode = data, size_bytes, decode
+        self.data: bytes = data
+        self.size_bytes: int = size_bytes
+        self._decode = decode
 
     def __len__(self) -> int:
         return len(self.data) // self.size_bytes

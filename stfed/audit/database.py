@@ -91,7 +91,8 @@ class Database:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, origin: str | None, create: bool, read_only: bool, timeout_s: float) -> None:
-        self.path, self._read_only, self._timeout_s, self._process = Path(path), read_only, timeout_s, os.getpid()
+        self.path: Path = Path(path)
+        self._read_only, self._timeout_s, self._process = read_only, timeout_s, os.getpid()
         self._lock = threading.RLock()
         if origin is not None:
             check_name(origin, "the log's origin")
@@ -103,7 +104,7 @@ class Database:
             self._connection = _connect(self.path, timeout_s, read_only=read_only)
         _open.add(self)
         try:
-            self.origin = self._check(origin)
+            self.origin: str = self._check(origin)
         except BaseException:
             self._connection.close()
             raise

@@ -23,7 +23,8 @@ class ForkError(PeerError):
 
     def __init__(self, message: str, *, first: str, second: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
-        self.first, self.second = first, second
+        self.first: str = first
+        self.second: str = second
 
 
 class TamperedLogError(PeerError):

@@ -27,7 +27,7 @@ from stfed.errors import LocalError
 if TYPE_CHECKING:
     import torch
 
-log = logging.getLogger("stfed")
+log: logging.Logger = logging.getLogger("stfed")
 
 LANES, WARPS = 128, 4
 """Lanes of a program, one a thread: 16 KiB of the vector."""

@@ -48,8 +48,8 @@ class Budget:
         check_delta(delta)
         self.epsilon = epsilon
         self.delta = delta
-        self.accountant = Accountant() if accountant is None else accountant
-        self.last_round = last_round
+        self.accountant: Accountant = Accountant() if accountant is None else accountant
+        self.last_round: int = last_round
 
     @property
     def spent(self) -> float:

@@ -15,6 +15,7 @@ class Coordinates:
 
     def __init__(self, plan: EncodingPlan) -> None:
         self._specs = [spec for spec in plan.ring_tensors if spec.size]
+        self.size: int
         *self._starts, self.size = accumulate((spec.size for spec in self._specs), initial=0)
 
     def pieces(self, start: int, stop: int) -> Iterator[tuple[TensorSpec, slice, slice]]:

@@ -33,7 +33,7 @@ from stfed.errors import LocalError
 Flat: TypeAlias = Mapping[str, tuple[NDArray[Any], NDArray[Any]]]
 """(received, trained) by float tensor."""
 
-log = logging.getLogger("stfed")
+log: logging.Logger = logging.getLogger("stfed")
 
 MAX_ATTEMPTS = 100
 """Roundings before a party gives up. With the B2 of this package that takes a probability of exp(-50); another B2 may be impossible."""

@@ -43,7 +43,7 @@ class Tile:
 
     def __init__(self, length: int = TILE + BLOCK - 1) -> None:
         room = min(TILE + BLOCK - 1, length)
-        self.values = np.empty(room, np.float64)
+        self.values: NDArray[np.float64] = np.empty(room, np.float64)
         self._fixed = np.empty(room, np.int64)
         self._dither = np.empty(room, np.dtype("<u4"))
 

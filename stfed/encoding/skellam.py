@@ -73,7 +73,7 @@ class Skellam:
                 f"noise of a variance of {variance} ring units squared cannot be drawn",
                 hint=f"take more than 0 and at most {MAX_VARIANCE:.0f}",
             )
-        self.variance = float(variance)
+        self.variance: float = float(variance)
         self._bounds = _bounds(self.variance)
         # 256 KiB, 1 MiB or 4 MiB: with larger cells more words are left open, with smaller ones the guide leaves the cache
         bits = next((bits for bits, values in ((16, 1 << 12), (18, 1 << 16)) if len(self._bounds) <= values), 20)

@@ -69,8 +69,11 @@ class Update:
         units, saturated = plan.weight_units(weight)
         self._noising = None if plan.noise is None else Noising(plan, metrics)
         metrics = {} if plan.noise else {name: value for name, value in metrics.items() if name != plan.weight_key}
-        self.plan, self.received, self.trained = plan, received, trained
-        self.schema, self.scale = MetricSchema.of(metrics), plan.weighted_scale(units)
+        self.plan: EncodingPlan = plan
+        self.received: Mapping[str, Array] = received
+        self.trained: Mapping[str, Array] = trained
+        self.schema: MetricSchema = MetricSchema.of(metrics)
+        self.scale: float = plan.weighted_scale(units)
         if len(self.schema.names) > plan.metric_slots:
             raise LocalError(
                 f"there are {len(self.schema.names)} metrics, the plan has room for {plan.metric_slots}",

@@ -77,15 +77,15 @@ class EvaluationContext:
         self, parameters: Parameters, public_key: bytes, relin_keys: bytes | None = None, galois_keys: bytes | None = None
     ) -> None:
         self.parameters = parameters
-        self.blobs = (public_key, relin_keys, galois_keys)
-        self.seal_context = _seal_context(parameters)
-        self.moduli = _primes(self.seal_context)
-        self.key_words = words = _key_words(parameters, self.seal_context)
-        self.public_key = load("PublicKey", self.seal_context, words.public_stream(public_key))
+        self.blobs: tuple[bytes, bytes | None, bytes | None] = (public_key, relin_keys, galois_keys)
+        self.seal_context: Any = _seal_context(parameters)
+        self.moduli: tuple[int, ...] = _primes(self.seal_context)
+        self.key_words: KeyWords = (words := _key_words(parameters, self.seal_context))
+        self.public_key: Any = load("PublicKey", self.seal_context, words.public_stream(public_key))
         self._relin_keys = None if relin_keys is None else load("RelinKeys", self.seal_context, words.relin_stream(relin_keys))
         self._galois_keys = None if galois_keys is None else load("GaloisKeys", self.seal_context, words.galois_stream(galois_keys))
-        self.parms_ids = _levels(self.seal_context)
-        self.scales = [2.0**parameters.scale_bits]
+        self.parms_ids: list[list[int]] = _levels(self.seal_context)
+        self.scales: list[float] = [2.0**parameters.scale_bits]
         for left in range(parameters.depth, 0, -1):
             self.scales.insert(0, self.scales[0] ** 2 / self.moduli[left])
             # SEAL's primes are a little below powers of two, and what they lack doubles with each level.
@@ -93,9 +93,9 @@ class EvaluationContext:
                 raise LocalError(
                     f"scales run away after {parameters.depth - left + 1} multiplications: {parameters}", hint="have fewer of them"
                 )
-        self.noise = NoiseModel(parameters, self.moduli)
-        self.fingerprint = fingerprint(parameters, self.blobs)
-        self.by_others = False
+        self.noise: NoiseModel = NoiseModel(parameters, self.moduli)
+        self.fingerprint: bytes = fingerprint(parameters, self.blobs)
+        self.by_others: bool = False
 
     @property
     def relin_keys(self) -> Any:

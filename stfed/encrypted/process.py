@@ -32,13 +32,14 @@ class WorkerProcess:
     """
 
     def __init__(self) -> None:
+        self.channel: socket.socket
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
         # As many as there are cores: one thread each.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(_module_folders()), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         command = [sys.executable, "-P", "-m", "stfed.encrypted.worker"]
         try:
-            self.process = subprocess.Popen(  # noqa: S603 - nothing in it is a user's
+            self.process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - nothing in it is a user's
                 command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=environment, process_group=0
             )
         except OSError as error:
@@ -47,8 +48,10 @@ class WorkerProcess:
             raise LocalError(f"no worker process can be started: {why}", hint=f"{VARIABLE}=1 computes in this process alone") from None
         finally:
             theirs.close()
-        self.ready, self.operation = False, ""
-        self.under_way, self.kept = set[int](), set[int]()
+        self.ready: bool = False
+        self.operation: str = ""
+        self.under_way: set[int] = set()
+        self.kept: set[int] = set()
 
     def begin(self, parameters: Parameters, keys: Sequence[bytes | None]) -> None:
         """Sends what every job needs."""

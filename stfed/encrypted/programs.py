@@ -60,8 +60,9 @@ class Program:
         self._half = reach / 2
         self._baby = baby
         self.steps: list[Step] = []
-        self.traces = [Trace(tensor.context, tensor.left, tensor.bound, tensor.error)]
-        self.constant = self.cost = 0.0
+        self.traces: list[Trace] = [Trace(tensor.context, tensor.left, tensor.bound, tensor.error)]
+        self.constant: float = 0.0
+        self.cost: float = 0.0
         self._known = {1: 0}
 
     def term(self, degree: int) -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from stfed.encrypted import elementwise, moving, polynomials, products, reductions
 from stfed.encrypted.arithmetic import Ciphertext, left_of
@@ -49,7 +49,7 @@ class EncryptedTensor:
     # because of the next one (it would go through its elements otherwise), and torch because it finds no `__torch_function__` here.
     __array_ufunc__ = None
     __pandas_priority__ = 5000  # a DataFrame's is 4000
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if len(self.ciphertexts) != self.layout.ciphertexts:

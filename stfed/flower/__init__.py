@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stfed.flower.clipping import AdaptiveClip
-    from stfed.flower.device_arrays import device_arrays
+    from stfed.flower.device import device_arrays
     from stfed.flower.dp import AdaptiveClipping, DistributedDp
     from stfed.flower.grid import SecureGrid
     from stfed.flower.mod import SecAggMod, secagg_mod
@@ -31,7 +31,7 @@ _WHERE = {
     "SecureAggregation": "strategy",
     "SecureGrid": "grid",
     "Shared": "partial",
-    "device_arrays": "device_arrays",
+    "device_arrays": "device",
     "secagg_mod": "mod",
 }
 
@@ -48,7 +48,9 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+if not TYPE_CHECKING:  # type checkers would take it for a promise that every name is there
+
+    def __getattr__(name: str) -> object:
+        if name not in _WHERE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)

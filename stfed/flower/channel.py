@@ -34,7 +34,7 @@ from stfed.flower.courier import SimulatedTime
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
-log = logging.getLogger("stfed")
+log: logging.Logger = logging.getLogger("stfed")
 
 _IN_DEPLOYMENT = "flwr.supernode.runtime.run_clientapp"
 _IN_PROCESS = ("flwr.simulation.ray_transport.ray_actor", "stfed.testing.node")

@@ -29,7 +29,7 @@ from stfed.encoding.plan import CLIP_RANGE
 from stfed.errors import LocalError
 from stfed.flower.journal import Journal
 
-log = logging.getLogger("stfed")
+log: logging.Logger = logging.getLogger("stfed")
 
 _PATIENCE, _MOST_PATIENCE = 4, 16
 """Calm rounds after which a smaller clip is tried again, at first and at last."""

@@ -188,8 +188,8 @@ class Privacy:
     ) -> None:
         self._rounds, self._sums, self._journal, self._run = rounds, sums, journal or Journal(), run
         last_round, accountant = self._journal.spent(run)
-        self.dp = dp
-        self.budget = Budget(dp.epsilon, dp.delta, accountant, last_round)
+        self.dp: DistributedDp = dp
+        self.budget: Budget = Budget(dp.epsilon, dp.delta, accountant, last_round)
         self._pending: Sum | None = None
 
     def calibrate(self, plan: EncodingPlan, survivors: int, corrupt: int) -> None:

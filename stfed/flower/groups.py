@@ -31,7 +31,8 @@ class Groups:
     def __init__(
         self, size: int, regroup_every: int | None = None, shuffle: Callable[[list[int]], None] = _SHUFFLE, *, least: int = 1
     ) -> None:
-        self.size, self._regroup_every, self._shuffle, self._least = size, regroup_every, shuffle, least
+        self.size: int = size
+        self._regroup_every, self._shuffle, self._least = regroup_every, shuffle, least
         self._members: list[set[int]] = []
         self._uses = 0
         self._foreseen: tuple[frozenset[int], Cut, list[set[int]] | None] | None = None

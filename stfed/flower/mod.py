@@ -54,7 +54,7 @@ from stfed.secagg.store import PartyStore
 
 ClientAppCallable = Callable[[Message, Context], Message]
 
-log = logging.getLogger("stfed")
+log: logging.Logger = logging.getLogger("stfed")
 
 
 class PlainMessageError(RefusedError):
@@ -205,4 +205,4 @@ def _encode(ticket: Ticket, received: Mapping[str, Array], reply: RecordDict) ->
         return ticket.masks.seal(update, system_entropy), update.schema.encode()
 
 
-secagg_mod = SecAggMod()
+secagg_mod: SecAggMod = SecAggMod()

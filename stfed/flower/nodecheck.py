@@ -26,10 +26,9 @@ from stfed.flower.party_config import (
     ROSTER,
     PartyConfig,
 )
-from stfed.flower.store import SqliteStore, state_dir
+from stfed.flower.store import STATE_DIR, SqliteStore, state_dir
 from stfed.secagg.params import Mode
 
-STATE_DIR = "stfed-state-dir"
 KEYS = (POLICY, IDENTITY, PASSPHRASE_FILE, ROSTER, STATE_DIR, ALLOW_INSECURE, CKKS_CONTEXT, CKKS_FINGERPRINT)
 """Of the node's config, what is ours."""
 

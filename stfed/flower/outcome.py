@@ -19,7 +19,7 @@ from stfed.errors import LocalError
 from stfed.flower.views import views
 from stfed.secagg.messages import Phase
 
-log = logging.getLogger("stfed")
+log: logging.Logger = logging.getLogger("stfed")
 
 
 class TrainFunctionError(LocalError):

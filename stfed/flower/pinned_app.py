@@ -32,7 +32,7 @@ from stfed.errors import LocalError, shown
 from stfed.flower.mod import SecAggMod
 from stfed.flower.spare import SPARE, wait_for_message
 
-log = logging.getLogger("flwr")
+log: logging.Logger = logging.getLogger("flwr")
 
 TESTED = frozenset({"1.41.0"})
 """Versions of Flower that tests/deployment/test_pinned_app.py passed with."""

@@ -49,9 +49,13 @@ CREATE TABLE IF NOT EXISTS contents (
 """
 
 
+STATE_DIR = "stfed-state-dir"
+"""The key of the node's config."""
+
+
 def state_dir(node_config: dict[str, object] | None = None) -> Path:
     """Where a party keeps its state: node config `stfed-state-dir`, else $STFED_STATE_DIR, else the XDG state directory."""
-    named = (node_config or {}).get("stfed-state-dir") or os.environ.get("STFED_STATE_DIR")
+    named = (node_config or {}).get(STATE_DIR) or os.environ.get("STFED_STATE_DIR")
     if named:
         return Path(str(named))
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"

@@ -46,7 +46,7 @@ from stfed.secagg.params import Mode
 if TYPE_CHECKING:
     from stfed.flower.ckks.settings import CkksSum
 
-log = logging.getLogger("stfed")
+log: logging.Logger = logging.getLogger("stfed")
 
 EvaluateFn: TypeAlias = Callable[[int, ArrayRecord], MetricRecord | None]
 
@@ -100,14 +100,15 @@ class SecureAggregation(Strategy):
         ckks: CkksSum | None = None,
         **fields: Any,
     ) -> None:
-        self.settings = Settings.given("SecureAggregation", settings, fields)
+        self.settings: Settings = Settings.given("SecureAggregation", settings, fields)
         if any(isinstance(layer, SecureAggregation) for layer in compatibility.layers(strategy)):
             raise LocalError(_OUTERMOST, hint="SecureAggregation(Wrapper(FedAvg()))")
         compatibility.check(strategy, uniform=self.settings.uniform, groups=self.settings.group_size is not None)
         self._check_privacy(strategy)
         if ckks is not None:
             ckks.check(self.settings)
-        self.strategy, self._ckks = strategy, ckks
+        self.strategy: Strategy = strategy
+        self._ckks = ckks
         self._events = events if isinstance(events, EventLog) else EventLog(events)
         self._journal, self._accumulate = None if journal is None else Path(journal), accumulate
         self._roster = roster if roster is None or isinstance(roster, Roster) else Roster.read(roster)

@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from stfed.errors import LocalError
-from stfed.flower.device_arrays import DeviceArray
+from stfed.flower.device import DeviceArray
 
 if TYPE_CHECKING:
     import torch

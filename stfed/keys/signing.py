@@ -157,11 +157,11 @@ class SigningKey:
     def __init__(self, kind: Kind, seed: bytes) -> None:
         if len(seed) != kind.seed_bytes:
             raise LocalError(f"a secret {kind} key has {kind.seed_bytes} bytes, not {len(seed)}")
-        self.kind = kind
-        self.ed25519 = identity.Identity.from_private_bytes(seed[: identity.PRIVATE_BYTES])
+        self.kind: Kind = kind
+        self.ed25519: identity.Identity = identity.Identity.from_private_bytes(seed[: identity.PRIVATE_BYTES])
         self._mldsa = MLDSA65PrivateKey.from_seed_bytes(seed[identity.PRIVATE_BYTES :]) if kind is Kind.HYBRID else None
         lattice = self._mldsa.public_key().public_bytes_raw() if self._mldsa else b""
-        self.public = VerifyingKey(kind, self.ed25519.public_bytes + lattice)
+        self.public: VerifyingKey = VerifyingKey(kind, self.ed25519.public_bytes + lattice)
 
     @classmethod
     def generate(cls, kind: str = "ed25519", *, entropy: Entropy = system_entropy) -> Self:

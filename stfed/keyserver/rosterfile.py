@@ -19,7 +19,7 @@ class RosterFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._known: tuple[bytes, Roster] | None = None
 
     def read(self) -> Roster:

@@ -86,6 +86,6 @@ class Refused(StfedError):
     """
 
     def __init__(self, name: str, message: str = "", *, silent: bool = False) -> None:
-        self.rule = RULES[name]
+        self.rule: Rule = RULES[name]
         self.silent = silent
         super().__init__(message or self.rule.says)

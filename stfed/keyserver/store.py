@@ -73,7 +73,7 @@ class Store:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = 10.0) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._lock = threading.Lock()
         with self._explained():
             check_private(self.path, database=True)

@@ -17,7 +17,7 @@ from stfed.keys.passphrase import Passphrase
 from stfed.library.home import Home
 from stfed.library.sealingkeys import SealingKeys
 
-log = logging.getLogger("stfed")
+log: logging.Logger = logging.getLogger("stfed")
 
 FOLDER, SECRET, PUBLIC = "encrypted", "tensors.key", "tensors.key.pub"
 

@@ -53,7 +53,9 @@ class History(Sequence[Record]):
     """
 
     def __init__(self, records: Sequence[Record], report: Report, checkpoint: str | None) -> None:
-        self._records, self.report, self.checkpoint = tuple(records), report, checkpoint
+        self._records = tuple(records)
+        self.report: Report = report
+        self.checkpoint: str | None = checkpoint
 
     @overload
     def __getitem__(self, index: int) -> Record: ...

@@ -49,7 +49,7 @@ class Home:
     """
 
     def __init__(self, path: PathLike | None = None) -> None:
-        self.path = (default_home() if path is None else Path(path)).absolute()
+        self.path: Path = (default_home() if path is None else Path(path)).absolute()
         try:
             for folder in (*reversed(self.path.parents), self.path):
                 if not folder.exists():

@@ -21,7 +21,7 @@ from stfed.keys.passphrase import Passphrase, PassphraseError
 from stfed.keys.signing import SigningKey
 from stfed.library.home import Home
 
-log = logging.getLogger("stfed")
+log: logging.Logger = logging.getLogger("stfed")
 
 FOLDER, SECRET = "keys", "library.key"
 PUBLIC = f"{SECRET}.pub"

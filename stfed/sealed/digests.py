@@ -31,7 +31,7 @@ class Digests:
         if suite.hash is None:
             raise LocalError(f"the suite {suite.name} has no digests")
         self._hash: Hash = suite.hash
-        self.slow = suite.slow
+        self.slow: bool = suite.slow
         self._listed = listed
 
     @classmethod

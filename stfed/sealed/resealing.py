@@ -187,7 +187,7 @@ class Content:
 
     def __init__(self, payload: Payload) -> None:
         self._payload = payload
-        self.size_bytes = payload.size_bytes
+        self.size_bytes: int = payload.size_bytes
 
     def piece(self, start: int, stop: int, scratch: memoryview) -> memoryview:
         """Decrypts into `scratch`."""

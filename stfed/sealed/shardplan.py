@@ -65,8 +65,8 @@ class Names:
         if not name or Path(name).name != name or name.startswith(".") or not name.isprintable():
             raise LocalError(f"{shown(name)} is no name for the files of a model", hint='it is a part of a file name, such as "model"')
         self._name = name
-        self.index = f"{name}.stfed.index.json"
-        self.usual_index = f"{name}.safetensors.index.json"
+        self.index: str = f"{name}.stfed.index.json"
+        self.usual_index: str = f"{name}.safetensors.index.json"
 
     def shards(self, count: int, set_id: bytes, taken: Collection[str]) -> list[str]:
         """The usual names, or those with a mark of the set if one of the usual names is taken: no file of an older set is overwritten."""

@@ -58,7 +58,7 @@ class SegmentSealer:
         self._floe, self._target, self._offset = floe, target, offset
         self._entropy, self._digests = entropy, digests
         self._next = 0
-        self.geometry = Geometry(plain_bytes, floe.parameters.segment_bytes)
+        self.geometry: Geometry = Geometry(plain_bytes, floe.parameters.segment_bytes)
         target.write_at(offset, floe.header)
 
     @property
@@ -130,7 +130,7 @@ class Payload:
         self._digests = digests
         self._lock = threading.Lock()
         self._kept: tuple[int, memoryview] | None = None
-        self.segments_opened = 0
+        self.segments_opened: int = 0
 
     @property
     def size_bytes(self) -> int:

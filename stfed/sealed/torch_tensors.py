@@ -40,7 +40,7 @@ def _form(dtype: Dtype) -> _Form | None:
     return _Form(dtype, found, carrier, np.dtype(str(carrier).removeprefix("torch.")), paired)
 
 
-_BY_CODE = {dtype.code: form for dtype in DTYPES.values() if (form := _form(dtype)) is not None}
+_BY_CODE = {code: form for code, form in ((dtype.code, _form(dtype)) for dtype in DTYPES.values()) if form is not None}
 _BY_TORCH = {form.torch: form for form in _BY_CODE.values()}
 
 

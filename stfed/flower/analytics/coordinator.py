@@ -25,7 +25,7 @@ from flwr.serverapp import Grid
 from stfed.errors import LocalError, QuorumError
 from stfed.flower.analytics import fixed
 from stfed.flower.analytics.batch import Batch
-from stfed.flower.analytics.codebook import Category, Codebook, Number, column_named
+from stfed.flower.analytics.codebook import Category, Codebook, Column, Number, column_named
 from stfed.flower.analytics.questions import Covariance, Crosstab, Frequencies, Histogram, Mean, Quantiles, Question, Variance
 from stfed.flower.analytics.results import CovarianceOf, CrosstabOf, FrequenciesOf, HistogramOf, MeanOf, QuantilesOf, Result, VarianceOf
 from stfed.flower.channel import check_coordinator_channel
@@ -90,7 +90,7 @@ class Analytics:
             raise LocalError(
                 "answers are exact sums over all parties: without noise and without groups", hint="leave dp and group_size out"
             )
-        self.settings = replace(
+        self.settings: Settings = replace(
             settings,
             ring_bits=fixed.RING_BITS,
             value_bits=None,
@@ -103,7 +103,8 @@ class Analytics:
         )
         self._roster = roster if roster is None or isinstance(roster, Roster) else Roster.read(roster)
         check_roster(self.settings.mode, self._roster)
-        self.codebook, self._grid, self._action, self._slots = dict(codebook), grid, action, slots
+        self.codebook: dict[str, Column] = dict(codebook)
+        self._grid, self._action, self._slots = grid, action, slots
         self._nodes, self._min_parties, self._timeout_s = None if nodes is None else list(nodes), min_parties, timeout_s
         self._secure = SecureGrid(
             grid,

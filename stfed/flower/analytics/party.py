@@ -31,7 +31,7 @@ from stfed.flower.analytics.ledger import FILE_NAME, Ledger
 from stfed.flower.analytics.table import Source, Table
 from stfed.flower.store import state_dir
 
-log = logging.getLogger("stfed")
+log: logging.Logger = logging.getLogger("stfed")
 
 
 class QuestionRefusedError(LocalError):

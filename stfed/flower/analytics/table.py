@@ -64,7 +64,7 @@ class Table:
         lengths = {len(column) for column in self._columns.values()}
         if len(lengths) > 1:
             raise LocalError(f"the columns {', '.join(map(repr, names))} of this party's table are not equally long")
-        self.rows = lengths.pop() if lengths else 0
+        self.rows: int = lengths.pop() if lengths else 0
 
     def __repr__(self) -> str:
         return f"Table({', '.join(map(repr, self._columns))})"
