@@ -1,0 +1,1 @@
+"""cheques: A Flower / PyTorch app."""

@@ -1,0 +1,1 @@
+"""labs: A Flower / Scikit-Learn app."""
