@@ -2,6 +2,8 @@
 
 A page says `[the recipe](../strategies/secure_median.py)`, which is right where the repository is browsed. In the book the file is under
 `source/`, with its own path, and the link goes there; a Markdown file becomes a page, with its pictures.
+
+SVG pictures are put into the page itself: they then have the page's own text colour, in light and in dark mode.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 _LINK = re.compile(r"(\]\()([^)#\s]+)([^)]*\))")
 _SOURCE = "source"
+_PICTURE = re.compile(r'<p><img alt="[^"]*" src="(?P<path>[^"]+\.svg)" ?/?></p>')
 
 
 def _target(page: str, link: str) -> str | None:
@@ -64,3 +67,14 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         return f"{match[1]}{posixpath.relpath(_place(path), posixpath.dirname(page.file.src_uri))}{match[3]}"
 
     return _LINK.sub(led, markdown)
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
+    """Puts SVG pictures in the place of the images that show them. The search has the text of the page, not of the pictures."""
+
+    def drawn(match: re.Match[str]) -> str:
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(page.file.src_uri), match["path"]))
+        svg = (ROOT / "docs" / path).read_text(encoding="utf-8")
+        return f'<figure class="picture" data-search-exclude tabindex="0">{svg}</figure>'
+
+    return _PICTURE.sub(drawn, html)
