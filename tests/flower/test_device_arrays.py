@@ -10,7 +10,8 @@ from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 
 from stfed.errors import LocalError
-from stfed.flower.device_arrays import DeviceArray, device_arrays
+from stfed.flower import device_arrays
+from stfed.flower.device import DeviceArray
 from stfed.flower.grid import SecureGrid
 from stfed.flower.settings import Settings
 from stfed.flower.views import views
