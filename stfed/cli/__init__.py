@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from stfed import __version__
-from stfed.cli.codes import BROKEN_PIPE, FAILED, INTERRUPTED, MEANINGS, OK, code_of
+from stfed.cli.codes import BROKEN_PIPE, FAILED, INTERRUPTED, MEANINGS, OK, TERMINATED, code_of
 from stfed.cli.messages import failure
 from stfed.cli.messages import note as note
 from stfed.cli.parser import Parser
@@ -55,7 +59,8 @@ def main(argv: list[str] | None = None) -> int:
         argv: the arguments, without the program's name; those of the process if None.
     """
     try:
-        code = _run(argv)
+        with _ending_tidily():
+            code = _run(argv)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -66,11 +71,28 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
+@contextmanager
+def _ending_tidily() -> Iterator[None]:
+    """On SIGTERM what is open is closed, as on Ctrl+C: child processes end, nothing partial is left. Servers have handlers of their own."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def end(_: int, __: object) -> NoReturn:
+        raise SystemExit(TERMINATED)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _run(argv: list[str] | None) -> int:
     try:
         arguments = make_parser().parse_args(argv)
         code: int = arguments.handler(arguments)
-    except SystemExit as stop:  # argparse, after --help, --version or wrong usage
+    except SystemExit as stop:  # argparse, after --help, --version or wrong usage; or SIGTERM
         return stop.code if isinstance(stop.code, int) else OK
     except StfedError as error:
         failure(error.message, error.hint)

@@ -12,6 +12,7 @@ UNBELIEVED = 4  # damaged, changed, rolled back, or not signed by anybody truste
 FORBIDDEN = 5  # a policy or a roster does not allow it
 INTERRUPTED = 128 + 2  # as a shell reports SIGINT
 BROKEN_PIPE = 128 + 13  # and SIGPIPE
+TERMINATED = 128 + 15  # and SIGTERM
 
 CODES = {
     "NotARecipientError": NO_KEY,
@@ -36,7 +37,8 @@ MEANINGS = (
     (f"{NO_KEY}", "no key: none of the keys and passphrases at hand opens it"),
     (f"{UNBELIEVED}", "not to be believed: damaged, changed, rolled back, or not signed by anybody trusted"),
     (f"{FORBIDDEN}", "forbidden by a policy, a roster or a key service"),
-    (f"{INTERRUPTED}, {BROKEN_PIPE}", "interrupted; the reader of stdout went away"),
+    (f"{INTERRUPTED}, {TERMINATED}", "interrupted; asked to end by SIGTERM"),
+    (f"{BROKEN_PIPE}", "the reader of stdout went away"),
 )
 """In words, for `stfed --help`."""
 

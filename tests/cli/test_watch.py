@@ -117,13 +117,16 @@ def test_a_run_is_followed_in_a_terminal_to_its_end(terminal: Callable[..., Term
     assert b"round 2 of 2" in said[said.index(LEAVE) :]
 
 
-def test_ctrl_c_leaves_a_clean_terminal(terminal: Callable[..., Terminal], lines: list[bytes], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_who_is_told_to_end_leaves_a_clean_terminal(
+    terminal: Callable[..., Terminal], lines: list[bytes], tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
     log = tmp_path / "events.jsonl"
     log.write_bytes(b"".join(lines[:-1]))
     watching = terminal("watch", str(log))
     watching.until(lambda said: b"Ctrl+C leaves" in said)
-    watching.process.send_signal(signal.SIGINT)
-    assert watching.end() == 130
+    watching.process.send_signal(sent)
+    assert watching.end() == code
     assert watching.said.count(LEAVE) == 1
     assert watching.said.rindex(SHOW_CURSOR) > watching.said.rindex(b"\x1b[?25l")
     assert b"Traceback" not in watching.said
