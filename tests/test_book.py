@@ -90,6 +90,16 @@ def test_every_block_that_is_to_run_is_in_a_test() -> None:
         assert f"{page}.md" in (ROOT / test).read_text(), test
 
 
+@pytest.fixture
+def unimported(tmp_path: Path) -> Iterator[None]:
+    """Forgets what a page imported from its own folder: another test's app may have the same name."""
+    yield
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(("my-app", str(tmp_path))):
+            del sys.modules[name]
+
+
+@pytest.mark.usefixtures("unimported")
 @pytest.mark.parametrize("page", PAGES)
 def test_the_blocks_of_a_page_run_in_their_order(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -134,11 +134,14 @@ def public() -> tuple[bytes, int, bytes]:
 def secret(fingerprint: bytes) -> list[int]:
     """The secret key modulo q_0, transformed."""
     file = Cut("tensor.key")
+    whole = file.rest
     assert file.take(18) + file.take(1) == b"stfed-ckks-secret\n\x01"
     assert file.parameters() == (DEGREE, 40, (54, 54))
     assert file.take(32) + file.take(1) == fingerprint + b"\0"
-    assert len(file.rest) == DEGREE * 108 // 8
-    return unpacked(file.rest[: DEGREE * 54 // 8], 54)
+    head = whole[: len(whole) - len(file.rest)]
+    words = file.take(DEGREE * 108 // 8)
+    assert file.rest == hashlib.sha256(framed(b"stfed/encrypted/secret-file-words/1", head, words)).digest()
+    return unpacked(words[: DEGREE * 54 // 8], 54)
 
 
 def test_the_page_is_enough_to_decrypt() -> None:
