@@ -29,7 +29,7 @@ def register(commands: Commands) -> None:
             ("stfed completion fish > ~/.config/fish/completions/stfed.fish", "fish"),
         ),
     )
-    parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help="bash, zsh or fish")
+    parser.add_argument("shell", choices=SHELLS, help="which one")
     parser.set_defaults(handler=_completion)
 
 

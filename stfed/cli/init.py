@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +53,7 @@ def _init(arguments: argparse.Namespace) -> int:
         note(f"the app in {arguments.app} has it already")
         return 0
     if not arguments.write:
-        note("nothing was changed: add --write, or pipe this into `patch -p1`")
+        note(f"nothing was changed: add --write, or pipe this into `patch -p1 -d {shlex.quote(str(arguments.app))}`")
         return 0
     for change in found:
         mode = change.path.stat().st_mode
@@ -60,7 +61,11 @@ def _init(arguments: argparse.Namespace) -> int:
             file.write_at(0, change.after.encode())
         change.path.chmod(mode)
     note(f"changed {', '.join(str(change.path) for change in found)}")
-    note(f'a sum needs three parties or more: flwr run {arguments.app} --stream --federation-config "num-supernodes=5"')
+    note(
+        "a sum needs three parties or more. In this environment, and not in one that Flower makes from a package index: "
+        f"FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION=1 flwr run {shlex.quote(str(arguments.app))} --stream "
+        '--federation-config "num-supernodes=5"'
+    )
     return 0
 
 

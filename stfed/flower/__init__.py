@@ -14,6 +14,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+# Flower's simulation loads a ServerApp and a ClientApp in two threads of one process. Where one thread imports a package and the other a
+# module of it, each can wait for the other, and Python then gives one of them a half-made module. So whatever both need is loaded here,
+# where the second thread waits for the first.
+import stfed.encoding
+import stfed.keys
+import stfed.secagg.client
+import stfed.secagg.messages
+import stfed.secagg.server  # noqa: F401
+
 if TYPE_CHECKING:
     from stfed.flower.clipping import AdaptiveClip
     from stfed.flower.device import device_arrays

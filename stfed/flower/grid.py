@@ -33,7 +33,7 @@ from stfed.flower.office import Office
 from stfed.flower.replies import of_group, of_parties
 from stfed.flower.request import Request
 from stfed.flower.roll import Roll
-from stfed.flower.round import SecureRound
+from stfed.flower.round import MORE_PARTIES, SecureRound
 from stfed.flower.settings import Settings
 from stfed.keys.roster import Roster
 from stfed.secagg.masking import Accumulate
@@ -259,7 +259,7 @@ class SecureGrid(Grid):
             raise QuorumError(
                 f"{len(members)} of {asked} parties have joined, too few for {self._least_groups} groups of {groups.size}",
                 missing=[f"node {node}" for node in absent],
-                hint="sample more parties per round: fraction_train, min_train_nodes",
+                hint=MORE_PARTIES,
             )
         return [
             replace(request, messages={node: request.messages[node] for node in (*group, *(() if at else absent))})

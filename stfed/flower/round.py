@@ -25,6 +25,11 @@ from stfed.secagg.params import Mode, Parameters
 from stfed.secagg.server import Collecting, Confirming, DealerFaultError, Drop, DropReason, Enrolment, Preparing, Sum, Unmasking
 
 log: logging.Logger = logging.getLogger("stfed")
+MORE_PARTIES = (
+    "sample more parties per round (fraction_train, min_train_nodes), or have more nodes: "
+    'flwr run simulates two unless told --federation-config "num-supernodes=N"'
+)
+"""What to do where a cohort is too small."""
 
 _LINGER_S = 5.0
 """Once those who confirmed could finish the round alone, the others get this long, or as long again as it took so far: whoever confirms
@@ -170,7 +175,7 @@ class SecureRound:
             raise QuorumError(
                 f"{n} of {asked} parties have joined, {least} are needed for a sum",
                 missing=missing,
-                hint="sample more parties per round: fraction_train, min_train_nodes",
+                hint=MORE_PARTIES,
             )
         try:
             return self._office.parameters(n)

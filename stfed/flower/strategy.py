@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from stfed.flower.ckks.settings import CkksSum
 
 log: logging.Logger = logging.getLogger("stfed")
+_flower = logging.getLogger("flwr")
+"""Flower's own, whose lines a ServerApp shows: that the rounds are secure stands among them."""
 
 EvaluateFn: TypeAlias = Callable[[int, ArrayRecord], MetricRecord | None]
 
@@ -184,9 +186,9 @@ class SecureAggregation(Strategy):
         """Logs what the rounds run with."""
         settings = self.settings
         if self._ckks is not None:
-            log.info("sums encrypted under %r, clip %g, max weight %g", self._ckks.context, settings.first_clip, settings.max_weight)
+            _flower.info("sums encrypted under %r, clip %g, max weight %g", self._ckks.context, settings.first_clip, settings.max_weight)
             return
-        log.info(
+        _flower.info(
             "secure aggregation: %s, gamma %g, delta %g, %s, %sclip %g, max weight %g",
             settings.mode.value,
             settings.gamma,

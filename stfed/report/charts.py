@@ -11,6 +11,8 @@ from stfed.report.blocks import Chart
 INSTALL = "pip install 'stfed[report]'"
 _COLOURS = ("#3b86c0", "#d98e4a", "#6a9f58", "#9a6fb0", "#9aa5b1", "#c25b5b", "#4fb0ae", "#8c6d46")
 _INCHES = (5.6, 2.9)
+_SPAN = 1e-6
+"""The least height of a chart, as a part of its values. A secure sum rounds, so an unchanged result differs by some 10^-9 between rounds."""
 _BARS = 120
 """More cannot be told apart, and each is a shape of its own in the file."""
 _INK = "#5b6b7b"
@@ -64,6 +66,10 @@ def _plot(axes: Any, chart: Chart) -> None:
             axes.plot(x, y, label=name, color=colour, marker="o", markersize=3 if len(x) < 60 else 0, linewidth=1.6, linestyle=line)
     if chart.limit is not None:
         axes.axhline(chart.limit, color=_COLOURS[5], linestyle="--", linewidth=1, label="limit")
+    low, high = axes.get_ylim()
+    if not chart.stacked and high - low < (least := _SPAN * max(abs(low), abs(high))):  # what is only rounding is drawn as the line it is
+        axes.set_ylim((low + high - least) / 2, (low + high + least) / 2)
+    axes.ticklabel_format(axis="y", useOffset=False)
     axes.set_xlabel(chart.x)
     axes.set_ylabel(chart.y)
     axes.spines[["top", "right"]].set_visible(False)

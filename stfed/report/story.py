@@ -93,7 +93,8 @@ def result(run: Run, beside: Mapping[str, Mapping[int, float]] | None = None, ca
         where, _, metric = name.partition(" ")
         by_metric.setdefault(metric, {})[where] = points
     if by_metric:
-        blocks.append(Text("Metrics have the names that the app gives them; round 0 is the model before any training."))
+        first = "; round 0 is the model before any training" if any(0 in points for points in run.series().values()) else ""
+        blocks.append(Text(f"Metrics have the names that the app gives them{first}."))
     for metric, curves in by_metric.items():
         alone = len(curves) == 1
         theirs = {where: other[f"{where} {metric}"] for where in curves if f"{where} {metric}" in other}

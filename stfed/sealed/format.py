@@ -94,7 +94,11 @@ class Layout:
             raise MalformedError("not a safetensors file: its header runs past the end of the file or over the cap of 100 MB")
         if header_bytes != HEADER_BYTES - 8 or f'"{_ENVELOPE}"'.encode() not in first:
             plain = first[8:9] == b"{"
-            raise MalformedError("not sealed: it looks like a plain safetensors file" if plain else "not a safetensors file")
+            if not plain:
+                raise MalformedError("not a safetensors file")
+            raise MalformedError(
+                "not sealed: it looks like a plain safetensors file", hint="any safetensors library reads it; seal it with `stfed seal`"
+            )
         parts = canonical.parse(first[8:HEADER_BYTES], "the header")
         metadata = fields(fields(parts, "the header", "__metadata__")["__metadata__"], "the header's metadata", "stfed", "suite", "file_id")
         if metadata["stfed"] != str(VERSION):

@@ -35,6 +35,7 @@ __all__ = [
 
 ALIGNMENT_BYTES = 64
 _OUTER = "stfed.envelope"
+_ZIP = b"PK\x03\x04"  # how torch.save begins
 _quoted = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -116,7 +117,13 @@ def parse(read: Callable[[int, int], bytes], file_bytes: int) -> Header:
     """
     if file_bytes < 8:
         raise MalformedError("the content is no safetensors file: it is shorter than 8 bytes")
-    header_bytes = int.from_bytes(read(0, 8), "little")
+    start = read(0, 8)
+    if start.startswith(_ZIP):
+        raise MalformedError(
+            "the content is no safetensors file: it looks like a checkpoint of torch.save",
+            hint="load it, and save its tensors with safetensors.torch.save_file",
+        )
+    header_bytes = int.from_bytes(start, "little")
     if header_bytes > HEADER_CAP_BYTES or header_bytes > file_bytes - 8:
         raise MalformedError(f"the content is no safetensors file: a header of {header_bytes} bytes is over its end or the cap of 100 MB")
     raw = read(8, 8 + header_bytes)

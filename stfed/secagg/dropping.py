@@ -12,6 +12,7 @@ binomial. A party that drops at whatever step counts as one that has dealt its s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 from math import inf, log2
@@ -22,7 +23,7 @@ from stfed.secagg.policy import Policy
 from stfed.secagg.tails import log2_binomial, log2_lower_tail
 
 _NEGLIGIBLE_BITS = 80.0
-"""Terms fall off on either side of the largest one, and there are fewer than 2^24 of them."""
+"""Terms fall off on either side of the largest one of a range, and there are fewer than 2^24 of them."""
 
 
 def log2_failure(parameters: Parameters, drop_rate: Fraction, floor: int) -> float:
@@ -52,18 +53,27 @@ def log2_failure(parameters: Parameters, drop_rate: Fraction, floor: int) -> flo
     def term(dropped: int) -> float:
         return _fails(parameters, floor, dropped) + log2_binomial(n, dropped) + dropped * goes + (n - dropped) * stays
 
-    # Impossible up to `low`, and from there on a product of log-concave factors: one peak, found by bisection on its slope.
-    low, high = max(0, min(parameters.k - parameters.t + 1, n - least_parties(parameters, floor) + 1)), n
+    # Impossible with fewer drops than `first`, certain from `certain` on, where the terms jump: two ranges, each with a peak of its own.
+    certain = n - least_parties(parameters, floor) + 1
+    first = max(0, min(parameters.k - parameters.t + 1, certain))
+    return min(0.0, _log2_sum(_log2_range(term, first, certain - 1), _log2_range(term, certain, n)))
+
+
+def _log2_range(term: Callable[[int], float], first: int, last: int) -> float:
+    """log2 of the sum of 2^term(d) over a range in which the terms are log-concave: one peak, found by bisection on its slope."""
+    if first > last:
+        return -inf
+    low, high = first, last
     while low < high:
         middle = (low + high) // 2
         low, high = (middle + 1, high) if term(middle) < term(middle + 1) else (low, middle)
     peak = total = term(low)
     for step in (-1, 1):
         at = low + step
-        while 0 <= at <= n and term(at) > peak - _NEGLIGIBLE_BITS:
+        while first <= at <= last and term(at) > peak - _NEGLIGIBLE_BITS:
             total = _log2_sum(total, term(at))
             at += step
-    return min(0.0, total)
+    return total
 
 
 def default_floor(parameters: Parameters) -> int:

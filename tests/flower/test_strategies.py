@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -206,3 +207,10 @@ def test_two_strategies_one_after_the_other_share_a_run() -> None:
     assert [report.round for report in (*first.reports, *second.reports)] == [1, 2, 3]
     assert [report.epoch for report in (*first.reports, *second.reports)] == [1, 2, 2]
     assert apps.distance(result.arrays, warm) > 0.01
+
+
+def test_flowers_own_log_says_that_the_rounds_are_secure(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("flwr"), "propagate", True)
+    with caplog.at_level(logging.INFO, logger="flwr"):
+        apps.secure().start(apps.secure_grid(3), apps.model(), 1)
+    assert [record.name for record in caplog.records if record.message.startswith("secure aggregation: semi-honest, ")] == ["flwr"]

@@ -85,6 +85,7 @@ A_BYTE = b'{"dtype":"U8","shape":[1],"data_offsets":[0,1]}'
 BROKEN: list[tuple[str, bytes, str]] = [
     ("empty", b"", "shorter than 8 bytes"),
     ("cut length", b"1234567", "shorter than 8 bytes"),
+    ("checkpoint of torch.save", b"PK\x03\x04\0\0\x08\x08\0\0", "looks like a checkpoint of torch.save"),
     ("length over the end", (9).to_bytes(8, "little") + b"{}      ", "over its end"),
     ("length over the cap", (100_000_001).to_bytes(8, "little") + b"{}", "over its end or the cap"),
     ("length of 2^64-1", b"\xff" * 8 + b"{}", "over its end"),

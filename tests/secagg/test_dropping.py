@@ -8,7 +8,7 @@ from math import comb, inf, log2
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stfed.encoding import EncodingPlan, TensorSpec, Vector
@@ -83,11 +83,19 @@ def test_where_holders_are_drawn_it_is_an_upper_bound() -> None:
     assert lost / tries <= bound + 3 * (0.25 / tries) ** 0.5
 
 
-@settings(max_examples=40, deadline=None)
-@given(n=st.integers(33, 400), rate=RATES, delta=st.sampled_from([0.02, 0.05, 0.1]))
-def test_walking_out_from_the_peak_is_the_whole_sum(n: int, rate: Fraction, delta: float) -> None:
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(33, 400),
+    rate=RATES,
+    delta=st.sampled_from([0.02, 0.05, 0.1, 0.3]),
+    above=st.none() | st.floats(0, 1),
+)
+@example(n=400, rate=Fraction(1, 10_000), delta=0.3, above=0.6)
+def test_walking_out_from_the_peaks_is_the_whole_sum(n: int, rate: Fraction, delta: float, above: float | None) -> None:
+    """At the default floor, and at others, where the jump to certainty lies beyond the peak of the rest."""
     parameters = choose(n, 0.05, delta)
     floor, others = default_floor(parameters), n - 1
+    floor += 0 if above is None else int(above * (n - floor))
     total = Fraction(0)
     for dropped in range(n + 1):
         alive = n - 1 - dropped

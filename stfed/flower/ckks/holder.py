@@ -43,6 +43,7 @@ from stfed.flower.ckks.scale import DECRYPTIONS, Scale
 from stfed.flower.mod import ClientAppCallable, PartyError, SecAggMod
 from stfed.keys.keyfile import SignerLike, read_signer
 from stfed.keys.roster import Roster
+from stfed.keys.signing import VerifyingKey
 from stfed.secagg.policy import Policy
 from stfed.secagg.refusals import CohortTooSmallError, RefusedError
 from stfed.secagg.roster import PartyRoster
@@ -79,6 +80,11 @@ class KeyHolder:
     def fingerprint(self) -> bytes:
         """Of the key pair's public context, 32 bytes."""
         return self._secret.public.fingerprint
+
+    @property
+    def signs_as(self) -> VerifyingKey | None:
+        """The public half of what it signs its answers with."""
+        return None if self._key is None else self._key.public
 
     @property
     def wants_vectors(self) -> bool:

@@ -9,7 +9,7 @@ from stfed.encrypted.context import EvaluationContext
 from stfed.errors import LocalError
 from stfed.flower.ckks.holder import KeyHolder
 from stfed.flower.settings import Settings
-from stfed.keys.keyfile import VerifierLike
+from stfed.keys.keyfile import VerifierLike, read_verifier
 from stfed.keys.roster import Roster
 from stfed.secagg.params import Mode
 
@@ -44,8 +44,13 @@ class CkksSum:
                 f"the coordinator of encrypted sums has a public context, not a {type(self.context).__name__}",
                 hint="CkksSum(secret.public), and keep the secret context away from the coordinator",
             )
-        if isinstance(self.key_holder, KeyHolder) and self.key_holder.fingerprint != self.context.fingerprint:
-            raise LocalError("the key holder has another key than that of this context")
+        if isinstance(self.key_holder, KeyHolder):
+            if self.key_holder.fingerprint != self.context.fingerprint:
+                raise LocalError("the key holder has another key than that of this context")
+            if self.trusted is not None and self.key_holder.signs_as != read_verifier(self.trusted):
+                raise LocalError(
+                    "the key holder does not sign with the key that is trusted", hint="KeyHolder(..., identity=KEY), or leave trusted out"
+                )
 
     def check(self, settings: Settings) -> None:
         """Refuses settings that encrypted sums cannot meet.
