@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _SIZES = {False: (100, 1_000_000), True: (10, 100_000)}
 """Parties and parameters by --quick."""
 _WORD = 4
+_BYTES_A_PARAMETER = 40
+"""At the peak, however many parties: models, sums and the true mean, in single and double precision."""
 
 
 def register(commands: Commands) -> None:
@@ -70,6 +72,11 @@ def _bench(arguments: argparse.Namespace) -> int:
     if not 0 <= arguments.dropout < 1:
         raise LocalError(f"a share of {arguments.dropout} of the parties cannot drop", hint="give a share of 0 or more and below 1")
     chosen = choose(parties, 0.1, max(arguments.dropout, 0.1))
+    needed, there = _BYTES_A_PARAMETER * params, _memory_bytes()
+    if needed > there:
+        message = f"a round of {params:,} parameters needs {-(-needed // 10**9):,} GB of memory, there are {there // 10**9:,} GB"
+        raise LocalError(message, hint=f"give --params {there // _BYTES_A_PARAMETER} or fewer")
+    bytes_ = steps(chosen, plan_of(parties, params, 32))
     workload = Workload(parties, params, arguments.dropout)
     with working("measuring this machine"):
         measured = rates.measure()
@@ -78,7 +85,6 @@ def _bench(arguments: argparse.Namespace) -> int:
     estimate_s = parties * measured.party_s(chosen, params, chosen.k + 1)
     with working(f"a round of {parties:,} parties x {params:,} parameters, about {max(estimate_s, 1):.0f} s"):
         result = run_round(workload, chosen)
-    bytes_ = steps(chosen, plan_of(parties, params, 32))
     if arguments.json:
         print_json(_json(measured, times, result, bytes_))
     else:
@@ -87,6 +93,18 @@ def _bench(arguments: argparse.Namespace) -> int:
         return OK
     print(f"the mean is off by {result.error:.2e}, {result.error_bound:.2e} is promised", file=sys.stderr)
     return FAILED
+
+
+def _memory_bytes() -> int:
+    """What new processes can have without swapping, where the system says so; otherwise all of this machine's."""
+    import os
+    from pathlib import Path
+
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _json(rates: Rates, files: FileTimes, result: Result, steps: list[Step]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""A run as lines: one per secure sum, for pipes and logs and whoever asked for them; or its events as they are."""
+"""A run as lines: one per secure sum, for pipes and logs and whoever asked for them; or its events as they are.
+
+Whatever a log holds, lines are text and nothing else: what steers a terminal is taken out, and no markup is read from them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class Lines:
 
     def note(self, text: str) -> None:
         """A line of explanation."""
-        self._console.print(text, style="dim", highlight=False)
+        self._print((text, "dim"))
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Shows one event of the log."""
@@ -31,52 +34,54 @@ class Lines:
         if event["event"] in shown:
             shown[event["event"]](event)
 
+    def _print(self, *parts: str | tuple[str, str]) -> None:
+        """The one way out: texts, and texts with a style."""
+        from rich.text import Text
+
+        line = Text.assemble(*parts)
+        line.plain = plain(line.plain)  # letter for letter, so that styles stay where they are
+        self._console.print(line, highlight=False)
+
     def _start(self, event: Mapping[str, Any]) -> None:
         self._rounds = event["num_rounds"]
         settings = event["settings"]
+        strategy = (str(event["strategy"]), "bold")
         if settings.get("mode") == PLAIN:
-            text = f"[bold]{_said(event['strategy'])}[/] in plain averaging: [red]the coordinator sees every party's update[/]"
-            self._console.print(text, highlight=False)
+            self._print(strategy, " in plain averaging: ", ("the coordinator sees every party's update", "red"))
             return
-        self._clip_follows = isinstance(settings["clip"], dict)
-        self._console.print(
-            f"[bold]{_said(event['strategy'])}[/] over secure sums: {settings['mode']}, {_precision(settings)}, "
-            + ("a learnt clip, " if self._clip_follows else f"clip {settings['clip']:g}, ")
-            + f"up to {settings['gamma']:.0%} of the parties corrupt, {settings['delta']:.0%} dropping",
-            highlight=False,
-        )
+        self._clip_follows = isinstance(settings.get("clip"), dict)
+        said = ", ".join(_protected(settings))
+        self._print(strategy, " over secure sums", f": {said}" if said else "")
 
     def _epoch(self, event: Mapping[str, Any]) -> None:
-        self._console.print(f"epoch {event['epoch']}: {event['joined']} of {event['asked']} parties joined", highlight=False)
+        self._print(f"epoch {event['epoch']}: {event['joined']} of {event['asked']} parties joined")
 
     def _round(self, event: Mapping[str, Any]) -> None:
         train = event["phase"] == "train"
-        name = f"round {event['server_round']:>3}/{self._rounds}" if train else " " * len(f"round   1/{self._rounds}")
+        number = "-" if event["server_round"] is None else event["server_round"]
+        name = f"round {number:>3}/{self._rounds}" if train else " " * len(f"round   1/{self._rounds}")
         what = event["phase"] if event["group"] is None else f"group {event['group'] + 1}"
         if event["failure"]:
-            self._console.print(f"{name}  {what:<8} [red]failed[/]: {_said(event['failure'])}", highlight=False)
+            self._print(f"{name}  {what:<8} ", ("failed", "red"), f": {event['failure']}")
             return
         asked, summed = len(event["asked"]), len(event["summed"])
-        metrics = "  ".join(f"{_said(key)} {value:.4f}" for key, value in numbers(event["metrics"]).items())
         seconds = "  ".join(f"{step} {value:.2f} s" for step, value in event["seconds"].items() if step != "sum")
         up, down = sum(event["bytes_up"].values()), sum(event["bytes_down"].values())
-        dropped = f"{asked - summed} dropped"
         clip = f"  clip {event['clip']:g}" if self._clip_follows and train else ""
-        self._console.print(
-            f"{name}  {what:<8}  asked {asked:>3}  summed {summed:>3}  "
-            + (f"[yellow]{dropped}[/]" if asked > summed else dropped)
-            + f"  {metrics}{clip}  [dim]up {_size(up)}  down {_size(down)}  {seconds}[/]",
-            highlight=False,
+        self._print(
+            f"{name}  {what:<8}  asked {asked:>3}  summed {summed:>3}  ",
+            (f"{asked - summed} dropped", "yellow" if asked > summed else ""),
+            f"  {_metrics(event)}{clip}  ",
+            (f"up {_size(up)}  down {_size(down)}  {seconds}", "dim"),
         )
 
     def _evaluation(self, event: Mapping[str, Any]) -> None:
         name = " " * len(f"round   1/{self._rounds}")
-        metrics = "  ".join(f"{_said(key)} {value:.4f}" for key, value in numbers(event["metrics"]).items())
-        self._console.print(f"{name}  [bold]global    {metrics}[/]", highlight=False)
+        self._print(f"{name}  ", (f"global    {_metrics(event)}", "bold"))
 
     def _end(self, event: Mapping[str, Any]) -> None:
         if not event["failure"]:
-            self._console.print(f"done in {event['seconds']:.1f} s", highlight=False)
+            self._print(f"done in {event['seconds']:.1f} s")
 
 
 class Json(Lines):
@@ -86,20 +91,26 @@ class Json(Lines):
         """Nothing: standard output is for events."""
 
     def event(self, event: Mapping[str, Any]) -> None:
-        """As it is."""
-        print(json.dumps(event), flush=True)
+        """As it is, in ASCII: what is no printable letter of it is written as an escape of JSON."""
+        print(json.dumps(event).replace("\x7f", "\\u007f"), flush=True)
 
 
-def _said(text: object) -> str:
-    """What the log says, as text and nothing else: names of metrics are the parties' own, and a log may come from elsewhere."""
-    from rich.markup import escape
-
-    return escape(plain(text))
+def _metrics(event: Mapping[str, Any]) -> str:
+    return "  ".join(f"{name} {value:.4f}" for name, value in numbers(event["metrics"]).items())
 
 
-def _precision(settings: Mapping[str, Any]) -> str:
-    bits = f"{settings['ring_bits']}-bit ring" if settings.get("value_bits") is None else f"{settings['value_bits']}-bit values"
-    return f"{bits}, rotated" if settings.get("rotation") else bits
+def _protected(settings: Mapping[str, Any]) -> list[str]:
+    """What the settings say of the protection; a log of another version may have others, and what is not there is left out."""
+
+    def number(name: str, text: str) -> list[str]:
+        value = settings.get(name)
+        return [text.format(value)] if isinstance(value, int | float) else []
+
+    said = [str(settings["mode"])] if "mode" in settings else []
+    said += number("ring_bits", "{}-bit ring") if settings.get("value_bits") is None else number("value_bits", "{}-bit values")
+    said += ["rotated"] if settings.get("rotation") else []
+    said += ["a learnt clip"] if isinstance(settings.get("clip"), dict) else number("clip", "clip {:g}")
+    return said + number("gamma", "up to {:.0%} of the parties corrupt") + number("delta", "{:.0%} dropping")
 
 
 def _size(size_bytes: int) -> str:

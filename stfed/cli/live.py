@@ -67,12 +67,15 @@ def show(
     if live:
         return _redraw(log, console, title, over, run, footer)
     lines, known = (Json if as_json else Lines)(console), Run()
-    for event in _events(log, over):
-        known.take(event)
-        if _is(known, run):
-            lines.event(event)
-            if known.end is not None:
-                return known
+    for events in _looks(log, over):
+        for event in events[_last_start(events, run) :]:
+            known.take(event)
+            if _is(known, run):
+                lines.event(event)
+                if known.end is not None and run is not None:
+                    return known
+        if known.end is not None and run is None:
+            return known
     return known if _is(known, run) else Run()
 
 
@@ -80,14 +83,20 @@ def _is(known: Run, run: str | None) -> bool:
     return run is None or (known.start is not None and known.start["run"] == run)
 
 
-def _events(log: Path, over: Callable[[], bool]) -> Iterator[Event]:
-    """All events of all runs in the log, as they are written."""
+def _last_start(events: list[Event], run: str | None) -> int:
+    """Where the last run begins, or the one that is meant; 0 if none does here: the events go on with one that began before."""
+    begins = [at for at, event in enumerate(events) if event["event"] == "start" and run in (None, event["run"])]
+    return begins[-1] if begins else 0
+
+
+def _looks(log: Path, over: Callable[[], bool]) -> Iterator[list[Event]]:
+    """The events of all runs in the log that are new at each look."""
     offset = 0
     while True:
         last = over()
         if log.exists():
             new = eventlog.lines(log, offset)
-            yield from new
+            yield list(new)
             offset = new.offset
         if last:
             return

@@ -143,7 +143,10 @@ def clock(seconds: float) -> str:
 
 def plain(text: object) -> str:
     """What a log says, on one line and without what steers a terminal: logs may come from elsewhere."""
-    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
+    said = str(text)
+    if said.isprintable():
+        return said
+    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\N{REPLACEMENT CHARACTER}" for letter in said)
 
 
 def total(values: Iterable[int]) -> str:

@@ -1,7 +1,8 @@
 """The live view: a picture of a run as lines of text, a pure function of the run, the time and the size of the terminal.
 
 From top to bottom: what runs and how far it is, the steps of the sum that is under way, the last rounds, curves, drops, the last trouble.
-Where there is little room the table of rounds gives way first, then the curves; no line is wider than the terminal.
+Where there is little room the table of rounds gives way first, then the curves; no line is wider than the terminal. Whatever a log or the
+name of a folder holds, no line has a character that steers the terminal.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def view(run: Run, now_s: float, frame: Frame) -> list[Text]:
     if footer and len(lines) > frame.height:
         lines = [*lines[: frame.height - 1], *footer]
     for line in lines:
+        line.plain = facts.plain(line.plain)  # letter for letter, so that styles stay where they are
         line.truncate(frame.width, overflow="ellipsis")
     return lines[: frame.height]
 
@@ -133,7 +135,7 @@ def _table(run: Run, frame: Frame, rows: int) -> list[Text]:
 
 
 def _rendered(table: Table, width: int) -> list[Text]:
-    console = Console(width=width, color_system=None, legacy_windows=False, force_terminal=True, _environ={})
+    console = Console(width=width, color_system=None, legacy_windows=False, force_terminal=True, markup=False, emoji=False, _environ={})
     found = []
     for line in console.render_lines(table, pad=False):
         text = Text()

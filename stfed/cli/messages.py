@@ -1,4 +1,7 @@
-"""What goes to stderr: `error:`, `hint:` and `note:` lines, which hold no secret key and cannot steer a terminal."""
+"""What goes to stderr: `error:`, `hint:` and `note:` lines, which hold no secret key, cannot steer a terminal, and are all ours.
+
+Messages quote logs and servers. What they say after a newline is indented, so that it cannot pass for a line of this program.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ _OPTIONS = {
 }
 _ARGUMENT = re.compile(rf"\b({'|'.join(_OPTIONS)})=(\.\.\.|'\.\.\.')")
 _SECRET = re.compile(r"(AGE-SECRET-KEY-|STFED-SIGNING-KEY-)[0-9A-Z-]+", re.IGNORECASE)
+_INDENT = " " * len("error: ")
 
 
 def failure(message: str, hint: str | None) -> None:
@@ -34,4 +38,5 @@ def note(message: str) -> None:
 def _say(kind: str, message: str) -> None:
     """A line on stderr. A secret key that was typed where a path belongs is not repeated into a terminal's history or a job's log."""
     text = "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in message)  # may steer a terminal
-    print(f"{painted(f'{kind}:', kind, sys.stderr)} {_SECRET.sub('(a secret key)', text)}", file=sys.stderr)
+    text = _SECRET.sub("(a secret key)", text).replace("\n", "\n" + _INDENT)
+    print(f"{painted(f'{kind}:', kind, sys.stderr)} {text}", file=sys.stderr)

@@ -12,6 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from stfed.cli.options import print_json
+from stfed.errors import LocalError, shown
 
 if TYPE_CHECKING:
     from stfed.bench.rates import Rates
@@ -25,6 +26,11 @@ Wanted: TypeAlias = tuple[int, Fraction, Fraction, int | None]
 MODES = ("semi-honest", "malicious")
 _RANGE = re.compile(r"(\d{1,9})-(\d{1,9})(?::(\d{1,9}))?")
 _MOST_PLANS = 1000
+_SHARE_CHARACTERS = 40
+_EXPONENTS = range(-99, 10)
+"""A share is kept as it is written, in as many digits as its exponent says."""
+_COUNT_DIGITS = 9
+_COUNTS_CHARACTERS = 40
 
 
 def register(commands: Commands) -> None:
@@ -81,9 +87,11 @@ def register(commands: Commands) -> None:
 def _share(text: str) -> Fraction:
     """A decimal or a ratio, exactly as written."""
     try:
-        return Fraction(text)
+        if len(text) <= _SHARE_CHARACTERS and int(text.lower().partition("e")[2] or 0) in _EXPONENTS:
+            return Fraction(text)
     except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no share; write 0.05 or 1/20") from None
+        pass
+    raise argparse.ArgumentTypeError(f"{shown(text)} is no share; write 0.05 or 1/20")
 
 
 def _shares(text: str) -> list[Fraction]:
@@ -96,17 +104,20 @@ def _counts(text: str) -> list[int]:
     for part in text.split(","):
         several = _RANGE.fullmatch(part)
         try:
-            found += range(int(several[1]), int(several[2]) + 1, int(several[3] or 1)) if several else [int(part)]
+            if len(part) > _COUNTS_CHARACTERS:
+                raise ValueError
+            more = range(int(several[1]), int(several[2]) + 1, int(several[3] or 1)) if several else [int(part)]
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{part!r} is no whole number and no range; write 20, or 10,50,100, or 10-100:10") from None
-        if not found or len(found) > _MOST_PLANS:
-            raise argparse.ArgumentTypeError(f"{text!r} are {len(found)} numbers; give 1 to {_MOST_PLANS}")
+            reason = f"{shown(part)} is no whole number and no range; write 20, or 10,50,100, or 10-100:10"
+            raise argparse.ArgumentTypeError(reason) from None
+        if not 1 <= len(found) + len(more) <= _MOST_PLANS:
+            raise argparse.ArgumentTypeError(f"{shown(text)} are {len(found) + len(more):,} numbers; give 1 to {_MOST_PLANS}")
+        found += more
     return found
 
 
 def _plan(arguments: argparse.Namespace) -> int:
     from stfed.cli.planview import comparison, table
-    from stfed.errors import LocalError
 
     for count in arguments.params:
         if count is not None and count < 0:
@@ -139,7 +150,11 @@ def _roster(given: str | None) -> int | None:
 
     if given is None:
         return None
-    return int(given) if given.isascii() and given.isdigit() else len(PartyRoster(Roster.read(given)))
+    if not (given.isascii() and given.isdigit()):
+        return len(PartyRoster(Roster.read(given)))
+    if len(given) > _COUNT_DIGITS:
+        raise LocalError(f"a roster of {shown(given)} parties", hint=f"give a number of at most {_COUNT_DIGITS} digits, or a roster file")
+    return int(given)
 
 
 def _measured(arguments: argparse.Namespace) -> Callable[[], Rates | None]:
@@ -162,8 +177,6 @@ def _measured(arguments: argparse.Namespace) -> Callable[[], Rates | None]:
 
 def _or_refused(arguments: argparse.Namespace, wanted: Wanted, roster: int | None, rates: Callable[[], Rates | None]) -> dict[str, Any]:
     """As `_one`; in a comparison, a cohort without a plan says why and the others are shown."""
-    from stfed.errors import LocalError
-
     try:
         return _one(arguments, wanted, roster, rates)[1]
     except LocalError as error:

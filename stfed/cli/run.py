@@ -85,33 +85,36 @@ def run_app(config: Path, *, app: Path, out: Path | None, console: Console, as_j
         StfedError: the run did not get to its end; the message has the reason.
     """
     from stfed.cli.live import redraws, show
-    from stfed.flower.runtime import SimulationRuntime, tail
+    from stfed.flower.runtime import SimulationRuntime, check_run_config, tail
     from stfed.keys import SigningKey, generate_keypair, write_keypair
     from stfed.report.eventlog import NAME
 
     values = _values(config)
     parties = values.get("num-parties")
-    if not isinstance(parties, int) or parties < 1:
+    if type(parties) is not int or parties < 1:  # True is an int
         raise LocalError(f"the run file {config} does not say how many parties there are", hint="num-parties = 10")
-    folder = out or Path("runs") / f"{config.stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder = (out or Path("runs") / f"{config.stem}-{datetime.now():%Y%m%d-%H%M%S}").resolve()
+    overrides = {
+        "run-dir": str(folder),
+        "recipient": str(folder / "key.pub"),
+        "signer": str(folder / "coordinator"),
+        "audit": str(folder / "audit.db"),
+    }
+    values |= overrides
+    check_run_config(values)
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
-        raise LocalError(f"{folder} is there already; a run never writes over another one", hint="choose another --out") from None
-    folder = folder.resolve()
+        raise LocalError(
+            f"{out or _relative(folder)} is there already; a run never writes over another one", hint="choose another --out"
+        ) from None
     write_keypair(folder / "key", generate_keypair()[0])
     write_keypair(folder / "coordinator", signing=SigningKey.generate())
     if not as_json:
         text = f"{config.name}: {parties} parties on Flower's simulation runtime; starting it takes some seconds"
         console.print(text, style="dim", highlight=False)
     with SimulationRuntime(folder) as runtime:
-        overrides = {
-            "run-dir": str(folder),
-            "recipient": str(folder / "key.pub"),
-            "signer": str(folder / "coordinator"),
-            "audit": str(folder / "audit.db"),
-        }
-        runtime.start_run(app, {**values, **overrides}, parties)
+        runtime.start_run(app, values, parties)
         live = redraws() and not (as_json or lines)
         footer = f"{_relative(folder)}   Ctrl+C stops the run"
         try:
@@ -128,10 +131,12 @@ def run_app(config: Path, *, app: Path, out: Path | None, console: Console, as_j
 def _values(config: Path) -> dict[str, Any]:
     """The run file's."""
     try:
-        return tomllib.loads(config.read_text())
+        return tomllib.loads(config.read_bytes().decode())
     except OSError as error:
         raise LocalError(f"the run file {config} cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except UnicodeDecodeError as error:
+        raise LocalError(f"the run file {config} is not UTF-8: its byte {error.start} is the first that is wrong") from error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits and a list a thousand deep are other errors than bad TOML
         raise LocalError(f"the run file {config} is not TOML: {error}") from error
 
 

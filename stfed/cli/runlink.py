@@ -63,7 +63,7 @@ def _stream(run: SuperLinkRun, console: Console) -> None:
     offset = 0
     while True:
         last = run.finished()
-        lines, offset = run.new_lines(offset)
+        lines, offset = run.new_lines(offset, last=last)
         for line in lines:
             console.print(plain(line), markup=False, highlight=False)
         if last:

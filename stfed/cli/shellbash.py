@@ -57,10 +57,17 @@ _stfed_words() {
 }
 
 _stfed_paths() {
-    local found
-    type compopt &> /dev/null && compopt -o filenames 2> /dev/null
+    local found quoting=1
+    # With -o filenames readline quotes what it inserts. Without compopt nobody does, and a name such as "x;y" would be two commands.
+    type compopt &> /dev/null && quoting="" && compopt -o filenames 2> /dev/null
     while IFS= read -r found; do
-        COMPREPLY+=("$found")
+        if [[ -z $quoting ]]; then
+            COMPREPLY+=("$found")
+        elif [[ $found == "~/"* ]]; then
+            COMPREPLY+=("~/$(printf %q "${found:2}")")
+        else
+            COMPREPLY+=("$(printf %q "$found")")
+        fi
     done < <(compgen "$1" -- "$current")
 }
 

@@ -38,13 +38,16 @@ def register(commands: Commands) -> None:
 def _watch(arguments: argparse.Namespace) -> int:
     from stfed.cli import style
     from stfed.cli.live import print_last, redraws, show
-    from stfed.errors import StfedError
+    from stfed.errors import MalformedError, StfedError
     from stfed.report.dashboard.watching import Watched
 
     log = _newest(_RUNS) if arguments.run is None else _log(arguments.run)
     title, live = log.parent.resolve().name, redraws() and not arguments.lines
     console = style.console(width=None if live else 160, soft_wrap=True)
-    known = Watched(title, log).look()
+    watched = Watched(title, log)
+    known = watched.look()
+    if watched.broken and log.exists():
+        raise MalformedError(watched.broken)
     if live and known.end is not None:
         print_last(known, console, title)
     else:
@@ -64,10 +67,18 @@ def _log(run: Path) -> Path:
 
 
 def _newest(folder: Path) -> Path:
-    from stfed.errors import LocalError
+    """The newest run that can be read; that others cannot is said."""
+    from stfed.cli.messages import note
+    from stfed.errors import LocalError, MalformedError
     from stfed.report.dashboard.watching import Runs
 
     found = Runs(folder).look()
     if not found:
         raise LocalError(f"there is no run in {folder.resolve()}", hint="name the folder of a run, or its event log: stfed watch RUN")
-    return found[0].log
+    sound = [one for one in found if not one.broken]
+    broken = [one.broken for one in found if one.broken]
+    if not sound:
+        raise MalformedError(f"no run in {folder.resolve()} can be read: {broken[0]}")
+    if broken:
+        note(f"passed over {len(broken)} of {len(found)} runs, whose event logs cannot be read: {broken[0]}")
+    return sound[0].log

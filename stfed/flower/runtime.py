@@ -7,7 +7,7 @@ ends with the run.
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import shutil
 import subprocess
@@ -19,17 +19,19 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 import httpx
+import tomli_w
 
-from stfed.errors import LocalError
+from stfed.errors import LocalError, shown
 from stfed.flower import processes
 from stfed.flower.processes import tail
 
-__all__ = ["RunConfigValue", "SimulationRuntime", "tail", "to_toml"]
+__all__ = ["RunConfigValue", "SimulationRuntime", "check_run_config", "tail", "to_toml"]
 
 RunConfigValue: TypeAlias = str | int | float | bool
 
 _CONNECTION = "stfed-simulation"
 _START_TIMEOUT_S = 60.0
+_LAST_WORDS_S = 6.0
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 
 
@@ -54,6 +56,7 @@ class SimulationRuntime:
         self.run_log: Path = self.work_dir / "flower.log"
         self._superlink: subprocess.Popen[bytes] | None = None
         self._run: subprocess.Popen[bytes] | None = None
+        self._cut_off = False
 
     def __enter__(self) -> Self:
         if not self._durable and os.access(_MEMORY, os.W_OK):
@@ -78,7 +81,12 @@ class SimulationRuntime:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop()
         if self._memory is not None:
+            # Where a run was cut off, its parties end some seconds after the SuperLink, and may write once more meanwhile.
+            until = time.monotonic() + (_LAST_WORDS_S if self._cut_off else 0.0)
             self._memory.cleanup()
+            while time.monotonic() < until:
+                time.sleep(0.2)
+                shutil.rmtree(self.state_dir, ignore_errors=True)
         if kind is None:
             shutil.rmtree(self.home, ignore_errors=True)
             shutil.rmtree(self.state_dir, ignore_errors=True)
@@ -96,7 +104,7 @@ class SimulationRuntime:
                 at most four more than there are processors.
         """
         config = self.work_dir / "run.toml"
-        config.write_text(to_toml(run_config))
+        config.write_bytes(to_toml(run_config).encode())
         command = [processes.tool("flwr"), "run", str(app.resolve()), _CONNECTION, "--stream", "--run-config", str(config)]
         command += ["--federation-config", f"num-supernodes={num_supernodes} client-resources-num-cpus=1{_processors(parties_at_once)}"]
         self._run = self._start(command, self.run_log)
@@ -110,14 +118,49 @@ class SimulationRuntime:
         return processes.start(command, log, folder=self.work_dir, environment=environment)
 
     def _stop(self) -> None:
+        self._cut_off = not self.finished()
         for process in (self._run, self._superlink):
             if process is not None:
                 processes.end(process)
 
 
 def to_toml(run_config: Mapping[str, RunConfigValue]) -> str:
-    """A run file; JSON's strings, numbers and booleans are TOML's too."""
-    return "".join(f"{key} = {json.dumps(value, allow_nan=False)}\n" for key, value in run_config.items())
+    """A run file; what TOML reads from it are the same keys and values.
+
+    Raises:
+        LocalError: as `check_run_config`.
+    """
+    check_run_config(run_config)
+    return tomli_w.dumps(run_config)
+
+
+def check_run_config(run_config: Mapping[str, object]) -> None:
+    """Returns if every value is one that Flower hands to an app: text, a finite number, true or false.
+
+    Raises:
+        LocalError: one is not; it names the key.
+    """
+    for key, value in run_config.items():
+        if not isinstance(value, str | int | float):
+            wrong = f"is of the kind {type(value).__name__}"
+        elif isinstance(value, float) and not math.isfinite(value):
+            wrong = f"is {value}"
+        elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:  # sint64 on Flower's wire
+            wrong = "has more than 64 bits"
+        elif not _is_unicode(key) or (isinstance(value, str) and not _is_unicode(value)):
+            wrong = "is no Unicode text"
+        else:
+            continue
+        raise LocalError(f"the run config's {shown(key)} {wrong}", hint="give a text, a finite number, true or false")
+
+
+def _is_unicode(text: str) -> bool:
+    """Python's file names may hold lone surrogates, for bytes that are no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _processors(parties_at_once: int | None) -> str:

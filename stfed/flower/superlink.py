@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from stfed.errors import LocalError, StfedError
+from stfed.errors import LocalError, StfedError, shown
 from stfed.flower import processes
 from stfed.flower.runtime import RunConfigValue, to_toml
 
@@ -23,6 +23,7 @@ _UNREACHABLE = "Connection to the SuperLink is unavailable"
 _UNKNOWN = "not found in the Flower configuration file"
 _COMPLETED = "finished:completed"
 _FINISHED = "finished:"
+_NAMES = "`flwr config list` says which there are"
 
 
 def connections() -> list[str]:
@@ -42,16 +43,20 @@ class SuperLinkRun:
         run_id: Flower's.
 
     Raises:
-        LocalError: there is no such connection, its SuperLink cannot be reached, or it does not take the app; nothing runs then.
+        LocalError: a value is none that Flower hands to an app, there is no such connection, its SuperLink cannot be reached, or it does
+            not take the app; nothing runs then.
     """
 
     def __init__(self, app: Path, name: str, run_config: Mapping[str, RunConfigValue]) -> None:
+        if name.startswith("-"):  # flwr would read it as an option
+            raise LocalError(f"{shown(name)} is no name of a SuperLink", hint=_NAMES)
+        toml = to_toml(run_config)
         self.name = name
         self._stream: subprocess.Popen[bytes] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="stfed-run-")
         folder = Path(self._folder.name)
         self._log, config = folder / "log", folder / "run.toml"
-        config.write_text(to_toml(run_config))
+        config.write_bytes(toml.encode())
         try:
             answer = _asked("run", str(app.resolve()), name, "--run-config", str(config))
             if not answer.get("run-id"):
@@ -75,10 +80,12 @@ class SuperLinkRun:
         """Whether the stream of its log has ended, as it does with the run."""
         return self._stream is None or self._stream.poll() is not None
 
-    def new_lines(self, offset: int) -> tuple[list[str], int]:
-        """Whole lines of the log from an offset on, and where the next one begins."""
-        data = self._log.read_bytes()[offset:]
-        whole = data[: data.rfind(b"\n") + 1]
+    def new_lines(self, offset: int, *, last: bool = False) -> tuple[list[str], int]:
+        """Whole lines of the log from an offset on, and where the next one begins; at the last look also a line without its end."""
+        with self._log.open("rb") as log:
+            log.seek(offset)
+            data = log.read()
+        whole = data if last else data[: data.rfind(b"\n") + 1]
         return whole.decode(errors="replace").splitlines(), offset + len(whole)
 
     def check(self) -> None:
@@ -118,7 +125,7 @@ def _asked(*arguments: str) -> dict[str, Any]:
     """
     command = [processes.tool("flwr"), *arguments, "--format", "json"]
     done = subprocess.run(  # noqa: S603 - our own tool, no shell
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=_environment(), check=False
+        command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace", env=_environment(), check=False
     )
     try:
         answer = json.loads(done.stdout[done.stdout.index("{") :])

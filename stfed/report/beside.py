@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stfed.errors import LocalError, MalformedError
+from stfed.errors import LocalError, MalformedError, shown
 from stfed.report import protection
 from stfed.report.blocks import Block, Section, Table, Text
 from stfed.report.eventlog import find, read
@@ -62,23 +63,37 @@ def load(place: str | os.PathLike[str]) -> Other:
 
 def _table(path: Path) -> dict[str, dict[int, float]]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
     except OSError as error:
         raise LocalError(f"the table {path} cannot be read: {error.strerror}") from error
     found: dict[str, dict[int, float]] = {}
+    place = "its text"
     try:
+        text = data.decode("utf-8-sig")
         rows = json.loads(text) if path.suffix.lower() == ".json" else list(csv.DictReader(text.splitlines()))
-        for row in rows:
-            number = int(row["round"])
+        for count, row in enumerate(rows, 1):
+            place = f"row {count}"
+            number = _round(row["round"])
             for name, value in row.items():
                 if name != "round" and value not in (None, ""):
                     where = name if name.partition(" ")[0] in WHERE else f"global {name}"
                     found.setdefault(where, {})[number] = float(value)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise MalformedError(
-            f"{path} is no table of numbers by round: {error!r}", hint="CSV such as round,accuracy; or JSON such as [{...}]"
-        ) from None
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, csv.Error) as error:
+        raise _no_table(path, f"{place}, {type(error).__name__}: {shown(str(error))}") from None
+    if not found:
+        raise _no_table(path, "it holds no metric")
     return found
+
+
+def _round(value: str | float) -> int:
+    number = float(value)
+    if not (number.is_integer() and 0 <= number < 2**53):
+        raise ValueError(f"round {value} is no whole number")
+    return int(number)
+
+
+def _no_table(path: Path, reason: str) -> MalformedError:
+    return MalformedError(f"{path} is no table of numbers by round: {reason}", hint="CSV such as round,accuracy; or JSON such as [{...}]")
 
 
 def compared(run: Run, others: Sequence[Other]) -> Section:
@@ -109,13 +124,20 @@ def _article(other: Other) -> str:
 
 def _row(name: str, ours: Mapping[int, float], other: Other, both: Sequence[int]) -> tuple[str, ...]:
     theirs, last = other.series[name], both[-1]
-    most = max(both, key=lambda number: abs(ours[number] - theirs[number]))
+    most = max(both, key=lambda number: _away(ours[number], theirs[number]))
     where, _, metric = name.partition(" ")
     values = (f"{ours[last]:.4f}", f"{theirs[last]:.4f}", _shown(ours[last] - theirs[last]), _shown(ours[most] - theirs[most]))
-    return (f"{metric}, {WHERE[where]}", str(last), *values)
+    return (f"{metric}, {WHERE.get(where, where)}", str(last), *values)
+
+
+def _away(one: float, other: float) -> float:
+    """How far apart they are; what is not finite is infinitely far from everything, itself too, so that no comparison loses it."""
+    return abs(one - other) if math.isfinite(one) and math.isfinite(other) else math.inf
 
 
 def _shown(difference: float) -> str:
+    if not math.isfinite(difference):
+        return "not finite"
     return f"{difference:+.4f}" if abs(difference) >= _VISIBLE else f"{difference:+.0e}" if difference else "0"
 
 
@@ -125,8 +147,10 @@ def _chance_header(others: Sequence[Other]) -> tuple[str, ...]:
 
 def _chance(name: str, number: int, others: Sequence[Other]) -> tuple[str, ...]:
     """Where the runs beside this one lie in a round: the first, and those with other seeds."""
+    if len(others) < 2:
+        return ()
     ends = _ends(name, number, others)
-    return (f"{min(ends):.4f}", f"{max(ends):.4f}") if len(others) > 1 else ()
+    return (f"{min(ends):.4f}", f"{max(ends):.4f}") if all(map(math.isfinite, ends)) else ("not finite", "not finite")
 
 
 def _ends(name: str, number: int, others: Sequence[Other]) -> list[float]:
@@ -136,15 +160,18 @@ def _ends(name: str, number: int, others: Sequence[Other]) -> list[float]:
 def _words(series: Series, shared: Mapping[str, Sequence[int]], others: Sequence[Other]) -> str:
     """What the table says, and how far to believe it."""
     theirs = others[0].series
-    away = {name: abs(series[name][both[-1]] - theirs[name][both[-1]]) for name, both in shared.items()}
-    if max(away.values()) < _VISIBLE:
+    away = {name: _away(series[name][both[-1]], theirs[name][both[-1]]) for name, both in shared.items()}
+    lost = [name.partition(" ")[2] for name in away if not math.isfinite(away[name])]
+    if lost:
+        text = f"At the end they cannot be compared in {', '.join(lost)}: there a run has no finite number."
+    elif max(away.values()) < _VISIBLE:
         text = "At the end the two are equal to four digits in all that was measured."
     else:
         largest = max(away, key=lambda name: away[name])
         text = f"At the end they differ most in {largest.partition(' ')[2]}, by {away[largest]:.4f}."
     if len(others) < 2:
         return f"{text} How far such runs lie apart by chance alone is not known here: plain runs with other seeds beside it would tell."
-    apart = {name: max(ends) - min(ends) for name, both in shared.items() if (ends := _ends(name, both[-1], others))}
+    apart = {name: max(_away(a, b) for a in ends for b in ends) for name, both in shared.items() if (ends := _ends(name, both[-1], others))}
     beyond = [name.partition(" ")[2] for name in shared if away[name] > max(apart[name], _VISIBLE)]
     seeds = f"The {len(others)} runs beside it, which differ by their seeds, lie as far apart as the last two columns say"
     larger = f"the difference in {', '.join(beyond)} is larger than that." if beyond else "no difference is larger than that."

@@ -1,15 +1,22 @@
-"""Reading an event log, also one that is being written: only whole lines count, and what is no event is said, not guessed."""
+"""Reading an event log, also one that is being written: only whole lines count, and what is no event is said, not guessed.
+
+A log may come from elsewhere. Whoever gets an event from here may rely on the fields and types of `stfed.report.schema`, on numbers that
+are finite and no larger than 1e300, and on texts that have a UTF-8 form. Fields and events of later versions go through; what a text says
+may still steer a terminal, and is for whoever prints it to make harmless.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from time import sleep
 from typing import Any
 
 from stfed.errors import LocalError, MalformedError
+from stfed.report import schema
 
 Event = Mapping[str, Any]
 NAME = "events.jsonl"
@@ -17,6 +24,10 @@ NAME = "events.jsonl"
 _POLL_S = 0.2
 _LINE_MAX_BYTES = 64 << 20
 """A round of 100,000 parties that all dropped takes a third of it."""
+_LARGEST = 1e300
+"""Sums of such numbers are numbers still."""
+_HALF = re.compile("[\ud800-\udfff]")
+_MAY_HOLD_HALVES = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def find(place: str | os.PathLike[str]) -> Path:
@@ -105,9 +116,41 @@ class lines(Iterator[Event]):
 
     def _event(self, line: bytes) -> Event:
         try:
-            event = json.loads(line)
-        except ValueError:
+            event = json.loads(line.decode(), parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+            if _MAY_HOLD_HALVES.search(line):
+                event = _in_whole_characters(event)
+        except (ValueError, RecursionError):
             event = None
         if not (isinstance(event, dict) and isinstance(event.get("event"), str)):
-            raise MalformedError(f"{self._path}: the line that ends at byte {self.offset} is no event")
+            raise MalformedError(f"{self._path}: line {self._number()} is no event")
+        if found := schema.wrong(event):
+            raise MalformedError(f"{self._path}: line {self._number()} is no event as docs/events.md has them: {found[0]}")
         return event
+
+    def _number(self) -> int:
+        """Of the line that was read last, from 1."""
+        with self._path.open("rb") as file:
+            return file.read(self.offset).count(b"\n")
+
+
+def _whole(digits: str) -> int:
+    _finite(digits)
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not -_LARGEST <= value <= _LARGEST:  # not a number is not either
+        raise ValueError(digits)
+    return value
+
+
+def _in_whole_characters(value: Any) -> Any:
+    """With a mark in place of each half of a surrogate pair: a file name that is no UTF-8 gets into a failure's text so."""
+    if isinstance(value, str):
+        return _HALF.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, list):
+        return [_in_whole_characters(one) for one in value]
+    if isinstance(value, dict):
+        return {_in_whole_characters(name): _in_whole_characters(one) for name, one in value.items()}
+    return value

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
+
+_WHOLE_END = 1 << 63
+"""Whole numbers fit 64 bits with their sign, as everything that they are exported to wants them."""
+_NODE_DIGITS = 20
+_YEAR_9999_S = 253_402_214_400.0
+_PHASES = ("train", "evaluate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,23 +24,40 @@ class Field:
     Attributes:
         type: in JSON's words; "or null" where it may be missing.
         text: what it says, with its unit.
+        among: the only texts that it may be, where readers tell them apart; empty for any.
+        most: the largest number that it may be, and 0 is the least; None for any.
     """
 
     type: str
     text: str
+    among: tuple[str, ...] = ()
+    most: float | None = None
 
     def takes(self, value: object) -> bool:
-        """Whether a value is of the type."""
+        """Whether a value is of the type, and one of those that it may be."""
         kind, _, null = self.type.partition(" or ")
-        return (value is None and null == "null") or _TAKES[kind](value)
+        if value is None and null == "null":
+            return True
+        if not _TAKES[kind](value):
+            return False
+        in_range = self.most is None or (isinstance(value, int | float) and 0 <= value <= self.most)
+        return in_range and (not self.among or value in self.among)
 
 
 def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and -_WHOLE_END <= value < _WHOLE_END
 
 
 def _is_number(value: object) -> bool:
-    return _is_int(value) or isinstance(value, float)
+    return _is_int(value) or (isinstance(value, float) and isfinite(value))
+
+
+def _is_node(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _NODE_DIGITS and value.isascii() and value.isdecimal()
+
+
+def _is_drop(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(part), str) for part in ("step", "reason", "detail"))
 
 
 def _all(test: Callable[[object], bool]) -> Callable[[object], bool]:
@@ -44,23 +68,23 @@ _TAKES: dict[str, Callable[[object], bool]] = {
     "whole number": _is_int,
     "number": _is_number,
     "text": lambda value: isinstance(value, str),
-    "list of node ids": lambda value: isinstance(value, list) and all(isinstance(one, str) and one.isdecimal() for one in value),
+    "list of node ids": lambda value: isinstance(value, list) and all(map(_is_node, value)),
     "numbers by name": _all(_is_number),
     "whole numbers by step": _all(_is_int),
     "numbers by step": _all(_is_number),
     "values by name": lambda value: isinstance(value, dict),
     "texts by node id": _all(lambda one: isinstance(one, str)),
-    "drops by node id": _all(lambda one: isinstance(one, dict) and one.keys() == {"step", "reason", "detail"}),
-    "release": lambda value: isinstance(value, dict),
+    "drops by node id": _all(_is_drop),
+    "release": lambda value: isinstance(value, dict) and not _wrong("release", value, _RELEASE),
 }
 
 COMMON = {
-    "time": Field("number", "seconds since 1970, by the coordinator's clock"),
+    "time": Field("number", "seconds since 1970, by the coordinator's clock", most=_YEAR_9999_S),
     "event": Field("text", "which event it is"),
 }
 """Fields of every line."""
 
-_RELEASE = {
+_RELEASE: Mapping[str, Field] = {
     "round_number": Field("whole number", "protocol round of the sum"),
     "what": Field("text", "which sum of the round: train or evaluate"),
     "coordinates": Field("whole number", "length of the noised vector"),
@@ -100,7 +124,7 @@ EVENTS: Mapping[str, tuple[str, Mapping[str, Field]]] = {
     "step": (
         "A step of a secure sum began, goes on, or is over: for whoever watches. At most one a second for each step while replies come in.",
         {
-            "phase": Field("text", "train or evaluate"),
+            "phase": Field("text", "train or evaluate", among=_PHASES),
             "server_round": Field("whole number or null", "Flower's round"),
             "group": Field("whole number or null", "which group of parties, from 0; null if it is all of them"),
             "round": Field("whole number", "the protocol's round number; 0 in a JOIN, which comes before it has one"),
@@ -115,7 +139,7 @@ EVENTS: Mapping[str, tuple[str, Mapping[str, Field]]] = {
     "round": (
         "One secure sum: of training or of evaluation, over all parties or over a group of them. Failed ones are here too.",
         {
-            "phase": Field("text", "train or evaluate"),
+            "phase": Field("text", "train or evaluate", among=_PHASES),
             "asked": Field("list of node ids", "whom the strategy sampled"),
             "server_round": Field("whole number or null", "Flower's round"),
             "group": Field("whole number or null", "which group of parties, from 0; null if it was all of them"),
@@ -196,13 +220,24 @@ EVENTS: Mapping[str, tuple[str, Mapping[str, Field]]] = {
 """What each event says, and its fields beside `COMMON`."""
 
 
+_FIELDS = {name: {**COMMON, **fields} for name, (_, fields) in EVENTS.items()}
+
+
+def wrong(event: Mapping[str, Any]) -> list[str]:
+    """What a reader cannot take, a sentence each: a field that lacks, or is of another type. What later versions add is not wrong."""
+    name = event.get("event")
+    return _wrong(str(name), event, _FIELDS.get(name, COMMON) if isinstance(name, str) else COMMON)
+
+
 def faults(event: Mapping[str, Any]) -> list[str]:
-    """What is wrong with an event, a sentence each: a field that lacks, is of another type, or is not in the table."""
+    """What is wrong with an event that this version wrote, a sentence each: as `wrong`, and a field or event that is not in the table."""
     name = str(event.get("event"))
     if name not in EVENTS:
         return [f"there is no event {name!r}"]
-    known = {**COMMON, **EVENTS[name][1]}
-    wrong = [f"{name}: {field} lacks" for field in known.keys() - event.keys()]
-    wrong += [f"{name}: {field} is not in the table" for field in event.keys() - known.keys()]
-    wrong += [f"{name}: {field} is no {known[field].type}" for field in known.keys() & event.keys() if not known[field].takes(event[field])]
-    return sorted(wrong)
+    return sorted(wrong(event) + [f"{name}: {field} is not in the table" for field in event.keys() - _FIELDS[name].keys()])
+
+
+def _wrong(name: str, values: Mapping[str, Any], fields: Mapping[str, Field]) -> list[str]:
+    found = [f"{name}: {field} lacks" for field in fields if field not in values]
+    other = [(field, kind) for field, kind in fields.items() if field in values and not kind.takes(values[field])]
+    return found + [f"{name}: {field} is no {' or '.join(kind.among) or kind.type}" for field, kind in other]

@@ -10,6 +10,7 @@ import pytest
 from stfed import cli
 from stfed.bench import rates, round
 from stfed.bench.rates import Rates
+from stfed.cli import bench
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +64,19 @@ def test_a_wrong_mean_is_a_failure(capsys: pytest.CaptureFixture[str], monkeypat
 def test_what_cannot_be_measured_is_refused_at_once(options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", *options]) == 1
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("params", [26, 99_999_999_999_999_999_999, 10**4000], ids=["26", "20 digits", "4000 digits"])
+def test_what_does_not_fit_into_memory_is_refused_before_anything_is_made(
+    params: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "_memory_bytes", lambda: 1000)
+    monkeypatch.setattr(round, "run_round", lambda *_: pytest.fail("a round began"))
+    assert cli.main(["bench", "--parties", "4", "--params", str(params)]) == 1
+    error, hint = capsys.readouterr().err.splitlines()
+    assert f"{-(-params * 40 // 10**9):,} GB of memory, there are 0 GB" in error
+    assert hint == "hint: give --params 25 or fewer"
+
+
+def test_how_much_memory_there_is() -> None:
+    assert 10**8 < bench._memory_bytes() < 10**15

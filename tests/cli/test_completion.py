@@ -40,9 +40,9 @@ def shell(name: str) -> str:
     return path
 
 
-def bash(*lines: list[str]) -> list[list[str]]:
+def bash(*lines: list[str], before: str = "") -> list[list[str]]:
     """What bash offers for the last word of each line. Without a PATH: no process is started for it."""
-    script = [shellbash.script(ROOT_COMMAND), "PATH=/nowhere"]
+    script = [shellbash.script(ROOT_COMMAND), "PATH=/nowhere", before]
     for words in lines:
         quoted = " ".join("'" + word.replace("'", "'\\''") + "'" for word in words)
         script.append(
@@ -81,6 +81,18 @@ def test_bash_completes_commands_options_choices_and_files() -> None:
     offered = bash(*(["stfed", *words] for words in cases))
     for (words, expected), found in zip(cases.items(), offered, strict=True):
         assert found == expected, words
+
+
+def test_bash_without_compopt_quotes_paths_itself(folder: Path) -> None:
+    """Bash 3.2 has none; what it offers is put on the line as it is, and may be run."""
+    for name in ("d/x;touch PWN", "home/b $(c)"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    lines = [["stfed", "seal", word] for word in ("a", "d/", "bob", "~/", "~/b")]
+    assert bash(*lines, before=f"HOME='{folder}/home'; enable -n compopt") == [
+        [r"a\ model.safetensors"], [r"d/x\;touch\ PWN"], ["bob.key.pub"], [r"~/b\ \$\(c\)"], [r"~/b\ \$\(c\)"],
+    ]  # fmt: skip
+    assert bash(["stfed", "seal", "d/"]) == [["d/x;touch PWN"]]  # readline quotes it
 
 
 def test_bash_knows_every_command_and_every_option() -> None:

@@ -262,3 +262,12 @@ def test_the_bar_is_there_in_colour(logs: dict[str, list[Event]]) -> None:
     run = Run.of(logs["failed"])
     styles = {str(span.style) for line in view(run, 1.0, Frame("x", 80, 24)) if isinstance(line, Text) for span in line.spans}
     assert "bold red" in styles
+
+
+def test_no_title_and_no_name_of_a_metric_steers_the_terminal(logs: dict[str, list[Event]]) -> None:
+    events = [{**event, "metrics": {"\x1b[2J[red]loss": 0.5}} if event["event"] == "round" else event for event in logs["plain"]]
+    for known in ([], events):
+        lines = view(Run.of(known), 0.0, Frame("a\x1b[3m\x9b\u202eb", 140, 40))
+        assert all(line.plain.isprintable() for line in lines)
+        assert any("a\ufffd[3m" in line.plain for line in lines)
+    assert any("[red]loss" in line.plain for line in lines), "names are no markup"

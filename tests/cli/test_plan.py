@@ -355,3 +355,35 @@ def test_numbers_for_people() -> None:
     assert [duration(value) for value in (2e-7, 3.14e-3, 0.5, 12.0, 90.0, 7200.0)] == [
         *("0.2 us", "3.1 ms", "500 ms", "12 s", "1.5 min", "2 h"),
     ]
+
+
+NINES = "9" * 4000
+"""Python still reads them; over 4,300 it raises ValueError."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--parties", "1-99999999"], 2, "'1-99999999' are 99,999,999 numbers; give 1 to 1000"),
+        (["--parties", "5,1-1000"], 2, "'5,1-1000' are 1,001 numbers"),
+        (["--parties", NINES], 2, "is no whole number and no range"),
+        (["--parties", "20", "--params", NINES], 2, "is no whole number and no range"),
+        (["--parties", "20", "--gamma", "1e99999999"], 2, "'1e99999999' is no share"),
+        (["--parties", "20", "--gamma", "1E1_0_0"], 2, "is no share"),
+        (["--parties", "20", "--delta", f"0.{NINES}"], 2, "is no share"),
+        (["--parties", "20", "--drop-rate", "1e-400"], 2, "'1e-400' is no share"),
+        (["--parties", "20", "--roster", NINES], 1, "a roster of '999"),
+        (["--parties", "20", "--roster", 2 * NINES], 1, "a roster of '999"),
+    ],
+)
+def test_numbers_that_are_too_long_are_refused_at_once_and_not_repeated(
+    arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan(*arguments) == code
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error) < 400
+
+
+def test_small_shares_may_have_an_exponent(capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan_json(capsys, "--parties", "20", "--drop-rate", "1E-99")["drop_rate"] == 1e-99

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -14,17 +15,21 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
 from stfed.cli import main
-from stfed.cli.live import redraws
+from stfed.cli.live import redraws, show
 from tests.cli.commands import ROOT
 from tests.flower import apps
 
 ENTER, LEAVE, SHOW_CURSOR = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
 ROUNDS = 2
+MALFORMED = 4
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +202,86 @@ def test_when_it_redraws(terminal: bool, environment: dict[str, str], expected: 
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
     assert redraws() == expected
+
+
+def written(log: Path, events: list[dict[str, Any]]) -> Path:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("".join(json.dumps(event) + "\n" for event in events))
+    return log
+
+
+def test_of_two_runs_in_a_log_the_last_one_is_shown(lines: list[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """That the first one came to its end says nothing about the second, which failed."""
+    events = [json.loads(line) for line in lines]
+    old = [{**events[0], "strategy": "Old"}, *events[1:]]
+    new = [{**events[0], "strategy": "New"}, *events[1:-1], {**events[-1], "failure": "power"}]
+    log = written(tmp_path / "events.jsonl", old + new)
+    assert main(["watch", str(log), "--lines"]) == 1
+    said = capsys.readouterr()
+    assert "New" in said.out
+    assert "Old" not in said.out
+    assert "power" in said.err
+    console = Console(file=StringIO())
+    meant = [{**old[0], "run": "7"}, *old[1:]]
+    assert show(written(log, meant + new), console, "", over=lambda: True, live=False, run="7").end == old[-1]
+
+
+def planted(value: Any, evil: str) -> Any:
+    """The same with an evil text before every text but where an event says which it is; names of texts and numbers too."""
+    if isinstance(value, dict):
+        keep = ("event", "time", "phase", "asked", "summed", "confirmed", "dropped", "refused")
+        names = {name: name if value.get("event") else evil + name for name in value}
+        return {names[name]: one if name in keep and value.get("event") else planted(one, evil) for name, one in value.items()}
+    if isinstance(value, list):
+        return [planted(one, evil) for one in value]
+    return evil + value if isinstance(value, str) else value
+
+
+EVIL = "\x1b]0;title\x07\x1b[2J\x9b31m\u202e[bold]"
+
+
+def test_no_text_of_a_log_and_no_folder_steers_the_terminal(
+    terminal: Callable[..., Terminal], lines: list[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = [planted(json.loads(line), EVIL) for line in lines]
+    events[0]["settings"] = {**json.loads(lines[0])["settings"], "mode": EVIL}
+    for event in events:
+        if event["event"] == "round":
+            event["dropped"] = {node: dict.fromkeys(("step", "reason", "detail"), EVIL) for node in event["asked"][:1]}
+    for failure in (None, EVIL + "\nhint: run this"):
+        events[-1]["failure"] = failure
+        log = written(tmp_path / "a\x1b[3mb\x9b" / "events.jsonl", events)
+        assert main(["watch", str(log), "--lines"]) == (failure is not None)
+        said = capsys.readouterr()
+        assert not {letter for letter in said.out + said.err if not letter.isprintable() and letter != "\n"}
+        assert "[bold]" in said.out
+        assert not [line for line in said.err.splitlines() if line.startswith("hint:")]
+        watching = terminal("watch", str(log))
+        watching.end()
+        shown = watching.said.decode()
+        assert "\x1b]" not in shown
+        assert not set(re.findall(r"\x1b\[[0-9;?]*[^m0-9;?]", shown)), "nothing but colours"
+        assert not {"\x07", "\x9b", "\u202e"} & set(shown)
+        assert "[bold]" in shown
+        assert "\x1b[3m" not in shown
+    for field in ("epoch", "server_round"):
+        number = {**json.loads(next(line for line in lines if b'"%s"' % field.encode() in line)), field: EVIL}
+        assert main(["watch", str(written(log, [json.loads(lines[0]), number]))]) == MALFORMED
+        assert "\x1b" not in "".join(capsys.readouterr())
+
+
+def test_a_run_that_cannot_be_read_does_not_hide_the_others(
+    lines: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    broken = written(tmp_path / "runs" / "broken" / "events.jsonl", [{"event": "start"}])
+    assert main(["watch"]) == MALFORMED
+    assert "no run in" in capsys.readouterr().err
+    written(tmp_path / "runs" / "sound" / "events.jsonl", [json.loads(line) for line in lines])
+    assert main(["watch"]) == 0
+    said = capsys.readouterr()
+    assert "FedAvg over secure sums" in said.out
+    assert said.err.startswith("note: passed over 1 of 2 runs")
+    for command in (["watch", str(broken)], ["report", str(broken.parent)], ["export", str(broken), "--tensorboard", "tb"]):
+        assert main(command) == MALFORMED
+        assert "line 1 is no event as docs/events.md has them: start: time lacks" in capsys.readouterr().err

@@ -16,8 +16,11 @@ import pytest
 
 from stfed.cli import main
 from stfed.cli.runlink import _place
+from stfed.errors import LocalError
+from stfed.flower import processes
 from stfed.flower.processes import free_port
 from stfed.flower.runtime import to_toml
+from stfed.flower.superlink import SuperLinkRun, connections
 from stfed.testing.deployment import SuperLink, SuperNode, Value, wait_until
 from stfed.testing.pki import Authority, ServerFiles
 from tests.cli.commands import ROOT
@@ -158,3 +161,57 @@ def test_where_the_event_log_is_comes_from_the_run_file() -> None:
     ]
     for values, place in places:
         assert place in _place(values)
+
+
+def fake_flwr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """A command that says what the real one says only when something is wrong."""
+    path = tmp_path / "flwr"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o700)
+    monkeypatch.setattr(processes, "tool", lambda _: str(path))
+
+
+def test_a_log_is_read_from_where_it_was_left_and_its_last_line_needs_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_flwr(tmp_path, monkeypatch, """[ "$1" = run ] && echo '{"run-id": "7"}' || printf 'one\\ntwo\\n\\377three'""")
+    with SuperLinkRun(APP, "study", {"text": "\U0001f600"}) as run:
+        assert run.run_id == "7"
+        wait_until(run.finished, "the log did not end", tmp_path)
+        assert run.new_lines(0) == (["one", "two"], 8)
+        assert run.new_lines(4) == (["two"], 8)
+        assert run.new_lines(8) == ([], 8)
+        assert run.new_lines(8, last=True) == (["\ufffdthree"], 14)
+
+
+def test_what_is_said_in_no_encoding_is_an_error_and_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_flwr(tmp_path, monkeypatch, "printf '\\377 what'")
+    with pytest.raises(LocalError, match="does not answer in JSON:\n\ufffd what"):
+        connections()
+
+
+def test_run_files_that_cannot_be_run_are_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_flwr(tmp_path, monkeypatch, f"touch '{tmp_path}/ran'")
+    file, out = tmp_path / "study.toml", tmp_path / "out"
+    cases = [
+        (b"x = '\xff'", "is not UTF-8"),
+        (b"x = " + b"9" * 5000, "is not TOML"),
+        (b"x = " + b"[" * 5000, "is not TOML"),
+        (b"x = 2026-01-01", "the run config's 'x' is of the kind date"),
+        (b"x = nan", "the run config's 'x' is nan"),
+    ]
+    for content, said in cases:
+        file.write_bytes(b"num-parties = 3\n" + content)
+        for place in (["--out", str(out)], ["--superlink", "study"]):
+            assert main(["run", str(file), "--app", str(APP), *place]) == 1
+            errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+            assert len(errors) == 1
+            assert said in errors[0]
+    file.write_text("num-parties = true")
+    assert main(["run", str(file), "--app", str(APP), "--out", str(out)]) == 1
+    assert "does not say how many parties" in capsys.readouterr().err
+    file.write_text("num-parties = 3")
+    assert main(["run", str(file), "--app", str(APP), "--superlink=--help"]) == 1
+    assert "'--help' is no name of a SuperLink" in capsys.readouterr().err
+    assert not out.exists()
+    assert not (tmp_path / "ran").exists()

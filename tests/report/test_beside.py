@@ -157,6 +157,49 @@ def test_what_is_no_table_is_refused(text: str, tmp_path: Path) -> None:
         load(tmp_path / "absent.csv")
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("latin.csv", b"round,a\xff\n1,2\n"),
+        ("inf.json", b'[{"round": Infinity, "a": 1}]'),
+        ("half.json", b'[{"round": 1.5, "a": 1}]'),
+        ("big.json", b'[{"round": 1, "a": %s}]' % (b"9" * 400)),
+        ("bigger.json", b'[{"round": 1, "a": %s}]' % (b"9" * 5000)),
+        ("long.csv", b"round,a\n1," + b"9" * 200_000 + b"\n"),
+        ("word.csv", b"round,a\n1," + b"x" * 100_000 + b"\n"),
+        ("deep.json", b"[" * 100_000),
+        ("empty.csv", b""),
+        ("header.csv", b"round,accuracy\n"),
+        ("rounds.csv", b"round\n1\n"),
+        ("nothing.json", b"[]"),
+    ],
+)
+def test_a_hostile_or_empty_table_is_one_short_error(name: str, data: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(MalformedError, match=r"no table of numbers by round: (its text|row 1|it holds no metric)") as caught:
+        load(tmp_path / name)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_number_that_is_not_finite_is_not_lost(runs: Path, tmp_path: Path) -> None:
+    """Neither behind a metric that is equal, nor among seeds, nor where both have none."""
+    rounds = "round,accuracy,evaluate eval_acc\n"
+    same = load(runs / "secure").series["evaluate eval_acc"]
+    for value in ("nan", "inf", "9" * 400):
+        (tmp_path / "a.csv").write_text(f"{rounds}3,{value},{same[3]}\n")
+        for others in ([tmp_path / "a.csv"], [tmp_path / "a.csv", runs / "seed"], [tmp_path / "a.csv", tmp_path / "a.csv"]):
+            text = section(make_report(runs / "secure", beside=others), "Secure and plain")
+            assert "they cannot be compared in accuracy: there a run has no finite number" in text
+            assert "equal to four digits" not in text
+            assert '"not finite", "not finite"' in text
+    (tmp_path / "early.csv").write_text("round,accuracy\n1,0.1\n2,nan\n3,0.6875\n")
+    early = section(make_report(runs / "secure", beside=tmp_path / "early.csv"), "Secure and plain")
+    assert '"0.6875", "0.6875", "0", "not finite"]' in early, "the most in any round"
+    between = section(make_report(runs / "secure", beside=[runs / "plain", tmp_path / "a.csv"]), "Secure and plain")
+    assert "they differ most in accuracy, by 0.0100" in between
+    assert '"not finite", "not finite"]' in between
+
+
 def test_the_command(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.html"
     done(capsys, "report", runs / "secure", "--out", page, "--beside", runs / "plain", "--beside", runs / "seed")

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from stfed.errors import LocalError
 from stfed.report import export as exporting
 from stfed.report.eventlog import read
 from stfed.report.export import TensorBoard, export, to_mlflow, to_tensorboard
-from stfed.report.export.points import MEANINGS, Points, Scalar, Words
+from stfed.report.export.mlflow import Mlflow, _parted
+from stfed.report.export.points import MEANINGS, Begin, Points, Scalar, Words
 from stfed.report.run import Run
 from tests.cli.commands import done, refused, run
 from tests.flower import apps
@@ -258,6 +260,75 @@ def test_a_password_in_the_address_is_not_repeated(runs: Path, monkeypatch: pyte
     said = refused(capsys, "export", runs / "drops", "--mlflow", "http://me:hunter2@127.0.0.1:9/")
     assert "MLflow at http://127.0.0.1:9/ did not take the run" in said
     assert "hunter2" not in said
+
+
+SECRETS = ("hunter2", "ssw0rd", "bob")
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("https://bob:hunter2@127.0.0.1:9", "https://127.0.0.1:9"),
+        ("https://bob:p@ssw0rd@127.0.0.1:9/a", "https://127.0.0.1:9/a"),
+        ("https://h/a?password=hunter2#ssw0rd", "https://h/a"),
+        ("postgresql://bob:hunter2@h:5432/db?sslpassword=ssw0rd", "postgresql://h:5432/db"),
+        ("postgresql://bob:ssw0rd/hunter2@h/db", "postgresql://***"),
+        ("postgresql://bob:1/hunter2@h/db", "postgresql://***"),
+        ("postgresql://bob:1?hunter2@h/db", "postgresql://***"),
+        ("postgresql://[bob:hunter2@h/db", "postgresql://***"),
+        ("sqlite:////a/me@home/mlflow.db", "sqlite:////a/me@home/mlflow.db"),
+        ("file:///a/me@home", "file:///a/me@home"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_of_an_address_only_what_is_no_secret_is_shown(uri: str, shown: str) -> None:
+    assert _parted(uri)[0] == shown
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://bob:ssw0rd/hunter2@h", "https://bob:1/hunter2@h", "https://bob:1#hunter2@h", "https:bob:hunter2@h", "http://h:hunter2"]
+)
+def test_an_address_of_a_server_that_is_not_certain_is_refused(uri: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, "export", runs / "drops", "--mlflow", uri)
+    assert "cannot be read for certain" in said
+    assert not any(secret in said for secret in SECRETS)
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://bob:p@ssw0rd@127.0.0.1:9?token=hunter2", "nothing://bob:ssw0rd@h?x=hunter2", "nothing://bob:1/hunter2@h"]
+)
+def test_no_error_or_its_cause_has_a_secret(uri: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(LocalError, match="did not take the run") as caught:
+        Mlflow(uri, "x")
+    said = "".join(traceback.format_exception(caught.value)) + "".join(capfd.readouterr())
+    said = said.replace(f'"{uri}"', "")
+    assert "127.0.0.1" not in uri or "HTTPConnectionPool(host='127.0.0.1', port=9)" in said, "words are left whole"
+    assert not any(secret in said for secret in SECRETS)
+
+
+def test_a_folder_is_the_one_named_and_its_database_is_private(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("m?x", "m#x", "m%20x", "m?x/inner"):
+        assert "means something else in a database's address" in refused(capsys, "export", runs / "drops", "--mlflow", name)
+    assert list(tmp_path.iterdir()) == []
+    before = os.umask(0o022)
+    try:
+        run_id = to_mlflow(runs / "drops", "a folder, +&@é")
+    finally:
+        os.umask(before)
+    database = tmp_path / "a folder, +&@é" / "mlflow.db"
+    assert database.stat().st_mode & 0o777 == 0o600
+    assert logged(f"sqlite:///{database}", run_id)[0].info.run_name == "drops"
+    assert [path.name for path in tmp_path.iterdir()] == ["a folder, +&@é"]
+
+
+def test_a_family_without_a_meaning_is_exported(tmp_path: Path) -> None:
+    target = TensorBoard(tmp_path, "mine")
+    target.write([Begin(1.0, "0" * 32, "1"), Scalar(2.0, 1, "query/loss", 0.5)])
+    assert scalars(tmp_path / "mine")["query/loss"] == [(1, 0.5, 2.0)]
 
 
 def test_the_command(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

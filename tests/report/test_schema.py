@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flwr.app import MetricRecord
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from starlette.responses import JSONResponse
 
+from stfed.cli.lines import Lines
+from stfed.cli.liveview import Frame, view
 from stfed.errors import LocalError, MalformedError
 from stfed.keys.encryption import generate_keypair
 from stfed.report.blocks import Facts, Text
+from stfed.report.dashboard.facts import details, overview
+from stfed.report.dashboard.watching import Runs
 from stfed.report.eventlog import Event, find, follow, read
+from stfed.report.export.points import Points
 from stfed.report.making import make_report
 from stfed.report.run import Run, State
 from stfed.report.schema import EVENTS, faults
@@ -132,6 +145,75 @@ def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
         find(tmp_path)
     log = tmp_path / "events.jsonl"
     for text in ("[]\n", "{}\n", "nonsense\n", '{"event": 3}\n'):
-        log.write_text(json.dumps({"time": 1.0, "event": "end"}) + "\n" + text)
-        with pytest.raises(MalformedError, match="is no event"):
+        log.write_text(json.dumps({"time": 1.0, "event": "end", "seconds": 1.0, "failure": None}) + "\n" + text)
+        with pytest.raises(MalformedError, match=r"events\.jsonl: line 2 is no event$"):
             read(find(tmp_path))
+
+
+def _paths(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    yield path
+    for name, one in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from _paths(one, (*path, name))
+
+
+WRONG = (None, True, -1, 10**18, 10**400, 1e299, "x", "x\ud800", [], {}, ["1"], {"1": "x"}, {"x": {"y": 1e299}}, math.nan)
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_can_be_read_can_be_shown(logs: dict[str, Path], tmp_path: Path, data: st.DataObject) -> None:
+    """Any field of any event may be anything: a log is refused in a sentence, or everything can be made of it."""
+    events = [json.loads(line) for line in data.draw(st.sampled_from(sorted(logs.values()))).read_text().splitlines()]
+    event = data.draw(st.sampled_from(events))
+    *way, last = data.draw(st.sampled_from([path for path in _paths(event) if path]))
+    place = event
+    for name in way:
+        place = place[name]
+    place[last] = data.draw(st.sampled_from(WRONG))
+    log = tmp_path / "run" / "events.jsonl"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text("".join(json.dumps(one) + "\n" for one in events))
+    (watched,) = Runs(tmp_path).look()
+    if watched.broken:
+        with pytest.raises(MalformedError, match=r"events\.jsonl: line \d+ is no event"):
+            read(log)
+    else:
+        found = read(log)
+        run, lines = Run.of(found), Lines(Console(file=StringIO()))
+        assert view(run, run.last_s, Frame("run", 80, 24))
+        points = Points(log)
+        for one in found:
+            lines.event(one)
+            list(points.take(one))
+    assert JSONResponse([overview(watched), details(watched)]).body
+
+
+def test_a_log_of_a_later_version_is_read_and_halves_of_letters_are_marked(tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    end = {"time": 1.0, "event": "end", "seconds": 1.0, "failure": "x\ud800", "more": {"\udfff": ["\ud83d\ude00\udc00"]}}
+    later = {"time": 1.0, "event": "of the future", "phase": 3}
+    log.write_text(json.dumps(end) + "\n" + json.dumps(later) + "\n")
+    assert read(log) == [{**end, "failure": "x\ufffd", "more": {"\ufffd": ["\U0001f600\ufffd"]}}, later]
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('{"event": "end", "seconds": 1.0, "failure": null}', "end: time lacks"),
+        ('{"event": "of the future"}', "of the future: time lacks"),
+        ('{"time": 1e12, "event": "of the future"}', "time is no number"),
+        ('{"time": 1.0, "event": "end", "seconds": "1", "failure": null}', "end: seconds is no number"),
+        ('{"time": 1.0, "event": "end", "seconds": NaN, "failure": null}', "line 1 is no event"),
+        ('{"time": 1.0, "event": "end", "seconds": 1e999, "failure": null}', "line 1 is no event"),
+        ('{"time": 1.0, "event": "evaluation", "server_round": 9223372036854775808, "metrics": {}}', "server_round is no whole number"),
+        ('{"time": 1.0, "event": "evaluation", "server_round": 1, "metrics": {"a": 1' + "0" * 400 + "}}", "line 1 is no event"),
+        ("[" * 100_000, "line 1 is no event"),
+        ('{"time": 1.0, "event": "round", "phase": "query"}', "line 1 is no event as"),
+        ("\xff", "line 1 is no event"),
+    ],
+)
+def test_a_line_that_is_not_to_the_schema_is_refused_with_its_number(tmp_path: Path, line: str, fault: str) -> None:
+    log = tmp_path / "events.jsonl"
+    log.write_bytes(line.encode("latin-1") + b"\n")
+    with pytest.raises(MalformedError, match=re.escape(fault)):
+        read(log)

@@ -59,7 +59,7 @@ class Runs:
 
     def look(self) -> list[Watched]:
         """Those that are there now."""
-        found = {name: log for log in _logs(self.folder, _DEPTH) if (name := str(log.parent.relative_to(self.folder)))}
+        found = {name: log for log in _logs(self.folder, _DEPTH) if (name := _name(log.parent.relative_to(self.folder)))}
         self._known = {name: self._known.get(name) or Watched(name, log) for name, log in found.items()}
         for watched in self._known.values():
             watched.look()
@@ -71,6 +71,11 @@ class Runs:
         if watched is not None:
             watched.look()
         return watched
+
+
+def _name(path: Path) -> str:
+    """As text for a page or a terminal: a name that is no UTF-8 has its bytes written out."""
+    return str(path).encode(errors="backslashreplace").decode()
 
 
 def _logs(folder: Path, depth: int) -> Iterator[Path]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import quote, unquote, urlsplit
 
 from stfed import __version__
 from stfed.errors import LocalError
@@ -31,7 +32,11 @@ _VALUE_LETTERS = 6000
 _STRANGE = re.compile(r"[^\w\-. /]", re.ASCII)
 """What MLflow allows in no name."""
 _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
-_USER = re.compile(r"//[^/@]*@")
+_PATHS = ("sqlite", "file")
+"""Schemes of addresses that are paths, in which an @ hides nothing."""
+_HIDDEN = "***"
+_SHORT = 4
+"""Letters; fewer occur in words by chance."""
 
 Point: TypeAlias = tuple[str, int, int]
 """Name, step, and time in milliseconds."""
@@ -59,10 +64,11 @@ class Mlflow:
             raise LocalError(
                 "an export to MLflow needs the package mlflow-skinny or mlflow, which is not installed", hint=INSTALL
             ) from None
-        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it makes
+        logging.getLogger("mlflow").setLevel(logging.ERROR)  # it tells of every table that it makes, and quotes a database's error
         logging.getLogger("alembic").setLevel(logging.WARNING)
         self.uri: str = _uri(place)
-        self._shown, self._name = _USER.sub("//", self.uri), name
+        self._shown, self._hidden = _parted(self.uri)
+        self._name = name
         artifacts = None if _ADDRESS.match(place) else (Path(place).resolve() / "artifacts").as_uri()
         with self._speaking():
             self._client: Any = MlflowClient(tracking_uri=self.uri)
@@ -151,16 +157,63 @@ class Mlflow:
         except LocalError:
             raise
         except Exception as error:
-            reason = _USER.sub("//", str(error).strip().split("\n")[0]) or type(error).__name__
-            raise LocalError(f"MLflow at {self._shown} did not take the run: {reason}", hint="check --mlflow and that it is up") from error
+            raise LocalError(
+                f"MLflow at {self._shown} did not take the run: {self._reason(error)}", hint="check --mlflow and that it is up"
+            ) from (None if self._hidden != [] else error)  # a traceback would print the cause
+
+    def _reason(self, error: Exception) -> str:
+        text = str(error).strip().split("\n")[0].replace(self.uri, self._shown)
+        if not text or self._hidden is None:
+            return type(error).__name__
+        for secret in self._hidden:
+            hidden = re.escape(secret)
+            if len(secret) < _SHORT:
+                hidden = rf"(?<!\w){hidden}(?!\w)"  # a letter that is missing in every word would be known by that
+            text = re.sub(hidden, _HIDDEN, text.replace(f"{secret}@", ""))
+        return text
+
+
+def _parted(uri: str) -> tuple[str, list[str] | None]:
+    """An address without what may be secret in it, and that, longest first.
+
+    A password with a stroke in it ends the host early, and then nothing tells it from a path: of such an address only the scheme is shown,
+    nothing else may be quoted (None), and a server's is refused, because what asks it would read it wrongly, too.
+    """
+    scheme = uri.partition(":")[0]
+    try:
+        parts = urlsplit(uri)
+        behind = "@" in parts.path + parts.query + parts.fragment and (parts.netloc or scheme.partition("+")[0].lower() not in _PATHS)
+        certain = not behind and (parts.port is None or parts.port >= 0)  # reading the port checks it
+    except ValueError:
+        certain = False
+    if not certain:
+        if scheme.lower() in ("http", "https"):
+            raise LocalError(
+                f"the address of the MLflow server, {scheme}://{_HIDDEN}, cannot be read for certain",
+                hint="write the strange letters of a password as %40 for @, %2F for /, %3F for ?, %23 for #",
+            )
+        return f"{scheme}://{_HIDDEN}", None
+    user, _, host = parts.netloc.rpartition("@")
+    shown = f"{scheme}://{host}{parts.path}" if uri.startswith(f"{scheme}://") else uri.partition("?")[0].partition("#")[0]
+    pieces = [user, *user.split(":", 1), *re.split("[:@]", user), parts.fragment, parts.query]
+    pieces += [pair.partition("=")[2] or pair for pair in parts.query.split("&")]
+    return shown, sorted({form for one in pieces for form in (one, unquote(one), quote(one, safe="")) if form}, key=len, reverse=True)
 
 
 def _uri(place: str) -> str:
     if _ADDRESS.match(place) or place == "databricks":
         return place
     folder = Path(place)
+    database = folder.resolve() / DATABASE
+    strange = sorted(set(str(database)) & set("?#%"))
+    if strange:
+        raise LocalError(
+            f"the folder {folder.resolve()} cannot hold MLflow's database: {strange[0]} means something else in a database's address",
+            hint="choose a folder without ?, # and % in its path",
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(database, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would let everybody read it
     except OSError as error:
-        raise LocalError(f"the folder {folder} cannot be made: {error.strerror}") from error
-    return f"sqlite:///{folder.resolve() / DATABASE}"
+        raise LocalError(f"the folder {folder} cannot be made or written: {error.strerror}") from error
+    return f"sqlite:///{database}"

@@ -127,7 +127,8 @@ class TensorBoard:
         if item.name not in self._described:
             self._described.add(item.name)
             kind = SummaryMetadata.PluginData(plugin_name="scalars")
-            value.metadata.CopyFrom(SummaryMetadata(summary_description=MEANINGS[item.name.partition("/")[0]], plugin_data=kind))
+            meaning = MEANINGS.get(item.name.partition("/")[0], "")  # a log may have phases of its own
+            value.metadata.CopyFrom(SummaryMetadata(summary_description=meaning, plugin_data=kind))
         return value
 
 
