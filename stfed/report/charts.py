@@ -12,7 +12,7 @@ INSTALL = "pip install 'stfed[report]'"
 _COLOURS = ("#3b86c0", "#d98e4a", "#6a9f58", "#9a6fb0", "#9aa5b1", "#c25b5b", "#4fb0ae", "#8c6d46")
 _INCHES = (5.6, 2.9)
 _SPAN = 1e-6
-"""The least height of a chart, as a part of its values. A secure sum rounds, so an unchanged result differs by some 10^-9 between rounds."""
+"""The least height of a chart, as a part of its values. A secure sum rounds: an unchanged result differs by some 10^-9 between rounds."""
 _BARS = 120
 """More cannot be told apart, and each is a shape of its own in the file."""
 _INK = "#5b6b7b"
