@@ -12,7 +12,8 @@ from itertools import islice
 import pytest
 from hypothesis import settings
 
-settings.register_profile("stfed", deadline=None)
+settings.register_profile("stfed", deadline=None, max_examples=40)  # CI runs often, and other examples each time
+settings.register_profile("thorough", deadline=None, max_examples=1000)  # pytest --hypothesis-profile thorough
 settings.load_profile("stfed")
 
 os.umask(0o022)  # files that are relied on are refused if a group may change them, and a umask of 002 would make all ours so

@@ -246,7 +246,7 @@ def test_make_release_wants_a_version() -> None:
 
 
 def test_make_help_has_every_target_in_a_group() -> None:
-    told = ask("make", "help", cwd=ROOT).stdout
+    told = ask("make", "--no-print-directory", "help", cwd=ROOT).stdout
     (phony,) = (line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith(".PHONY:"))
     named = [line.split()[1] for line in told.splitlines() if line.startswith("  make ")]
     assert sorted(named) == sorted(phony.split()[1:])
