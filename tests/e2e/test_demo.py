@@ -51,16 +51,6 @@ def test_the_demo_runs_equals_plain_fedavg_and_leaves_sealed_models(tmp_path: Pa
     assert not (out / "state").exists(), "the parties' state of the run is removed"
 
 
-@pytest.mark.e2e
-def test_a_run_that_cannot_be_secure_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # Three of four parties drop: nobody's secrets have t holders left, nothing is released.
-    config = small_config(tmp_path, **{"num-parties": 4, "drop-per-round": 3, "num-server-rounds": 1})
-    assert main(["run", str(config), "--app", str(ROOT), "--out", str(tmp_path / "run")]) == 1
-    captured = capsys.readouterr()
-    assert "error: the run did not get to its end: QuorumError: 1 of 4 parties sent an update" in captured.err
-    assert "patient" not in captured.err
-
-
 def test_bad_run_files_are_refused_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = tmp_path / "no.toml"
     broken = tmp_path / "broken.toml"
